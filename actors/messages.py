@@ -1,0 +1,378 @@
+"""Everything actors say to each other, in the order a photo travels.
+
+Bodies are tagged msgspec structs; `runtime.wire` puts a header before them and knows none
+of them.  Rules of change: append fields with defaults, never rename a tag, never change a
+type; `tests/actors/test_messages.py` keeps the golden bytes of every released version.
+
+Times are nanoseconds of `time.time_ns`, ids are the catalog's integers, vectors are
+little-endian float32, L2-normalised, back to back.  Paths are bytes: a file name need not be
+UTF-8.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from actors.photo.facts import Facts
+
+Kind = Literal["decode", "embed"]
+Fault = Literal["photo", "worker", "busy", "host"]
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
+    """Base of all bodies; the tag of a subclass is its type on the wire."""
+
+
+class Done(Message, frozen=True, tag="done"):
+    """Plain yes to an ask that has nothing else to answer."""
+
+
+# ── ingest → catalog ────────────────────────────────────────────────────────────────────────
+
+
+class SeenFile(msgspec.Struct, frozen=True, array_like=True):
+    """One regular file as the walk found it, new or changed since the catalog last heard of it."""
+
+    directory: bytes  #: relative to the root, b"" for the root itself
+    name: bytes
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    skip: str = ""  #: why it is no photo for us, "" when it is to be decoded
+
+
+class Seen(Message, frozen=True, tag="seen"):
+    """New and changed files under one root.  Answered `Done` once committed."""
+
+    root: bytes
+    files: list[SeenFile]
+    priority: int = 0  #: watched folders come first (higher is sooner)
+
+
+class Vanished(Message, frozen=True, tag="vanished"):
+    """Files the catalog knows that a complete walk did not find.  Answered `Done`."""
+
+    files: list[int]
+
+
+class ScanStarted(Message, frozen=True, tag="scan_started"):
+    """A walk of *root* begins; until its `ScanDone` the library is not settled."""
+
+    root: bytes
+
+
+class ScanDone(Message, frozen=True, tag="scan_done"):
+    """The walk of *root* ended; *error* tells why it could not be complete, "" when it was."""
+
+    root: bytes
+    files: int
+    seconds: float
+    error: str = ""
+
+
+# ── catalog → decode, scheduler ─────────────────────────────────────────────────────────────
+
+
+class DecodeTask(msgspec.Struct, frozen=True, array_like=True):
+    """Untrusted bytes to be read, keyed by (file, size, mtime, ctime)."""
+
+    id: int
+    file: int
+    path: bytes  #: absolute
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    suspect: bool = False  #: somebody died of it or beside it: run it alone
+
+
+class EmbedTask(msgspec.Struct, frozen=True, array_like=True):
+    """One content to be embedded in *space*; its thumbnails are found by *digest*."""
+
+    id: int
+    content: int
+    digest: bytes  #: BLAKE3 of the original, 32 bytes
+    width: int  #: upright size of the original in pixels
+    height: int
+    suspect: bool = False
+
+
+class Pull(Message, frozen=True, tag="pull"):
+    """A standing offer: "keep up to *window* tasks of *kind* with me; I still hold these".
+
+    Idempotent.  Re-sent to every new incarnation of the provider and every two seconds, so a
+    lost offer is never a stall.
+    """
+
+    kind: Kind
+    window: int
+    outstanding: list[int]
+
+
+class DecodeTasks(Message, frozen=True, tag="decode_tasks"):
+    tasks: list[DecodeTask]
+
+
+class EmbedTasks(Message, frozen=True, tag="embed_tasks"):
+    tasks: list[EmbedTask]
+
+
+class Executing(Message, frozen=True, tag="executing"):
+    """These tasks are about to touch risky bytes.  Answered `Done` once committed."""
+
+    tasks: list[int]
+
+
+# ── workers → catalog ───────────────────────────────────────────────────────────────────────
+
+
+class Decoded(msgspec.Struct, frozen=True, tag="decoded"):
+    """What decode found; the thumbnails lie in the derived folder under *digest*."""
+
+    task: int
+    digest: bytes
+    facts: Facts
+    thumb_256: int  #: bytes of each thumbnail file: a shorter one on disk is a torn one
+    thumb_1024: int
+
+
+class Embedded(msgspec.Struct, frozen=True, tag="embedded"):
+    task: int
+    content: int
+    space: str
+    vector: bytes
+
+
+class Skipped(msgspec.Struct, frozen=True, tag="skipped"):
+    """Not a photo after all, seen from its bytes."""
+
+    task: int
+    reason: str
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """A task that did not work out.
+
+    *fault* says what the catalog does about it: photo → dead letter, worker and busy → again
+    later, host → wait, uncharged.
+    """
+
+    task: int
+    fault: Fault
+    reason: str
+
+
+Result = Decoded | Embedded | Skipped | Failed
+
+
+class Results(Message, frozen=True, tag="results"):
+    """Answered `Committed`; kept and re-sent by the worker until it is."""
+
+    results: list[Result]
+
+
+class Committed(Message, frozen=True, tag="committed"):
+    tasks: list[int]
+
+
+# ── scheduler ⇄ embed ───────────────────────────────────────────────────────────────────────
+
+
+class Batch(Message, frozen=True, tag="batch"):
+    """Tasks to prepare now and to run when the lease comes, padded up to *bucket*."""
+
+    batch: int
+    bucket: int
+    tasks: list[EmbedTask]
+
+
+class Prepared(Message, frozen=True, tag="prepared"):
+    """The tensors of *batch* are ready; the worker waits for the device."""
+
+    batch: int
+
+
+class Grant(Message, frozen=True, tag="grant"):
+    """The device is yours for this one batch."""
+
+    batch: int
+    lease: int
+    device: str
+
+
+class Released(Message, frozen=True, tag="released"):
+    """The device is free again.  *tasks* are settled as far as the worker is concerned."""
+
+    batch: int
+    lease: int
+    seconds: float
+    tasks: list[int]
+
+
+# ── catalog → index ─────────────────────────────────────────────────────────────────────────
+
+
+class Follow(Message, frozen=True, tag="follow"):
+    """ "Tell me when the feed passes *seq*."  Re-sent like a `Pull`."""
+
+    seq: int
+
+
+class FeedAt(Message, frozen=True, tag="feed_at"):
+    seq: int
+
+
+# ── search: client → gateway → text, index ──────────────────────────────────────────────────
+
+
+class EncodeText(Message, frozen=True, tag="encode_text"):
+    """Answered `Vectors`."""
+
+    texts: list[str]
+
+
+class Vectors(Message, frozen=True, tag="vectors"):
+    space: str
+    dimensions: int
+    data: bytes
+
+
+class Nearest(Message, frozen=True, tag="nearest"):
+    """The *k* contents nearest to each vector in *data*.  Answered `Neighbours`."""
+
+    space: str
+    data: bytes
+    k: int
+
+
+class Neighbours(Message, frozen=True, tag="neighbours"):
+    """One list a query, best first; *scores* are cosines."""
+
+    contents: list[list[int]]
+    scores: list[list[float]]
+    seq: int  #: the feed position the answer stands for
+    degraded: str = ""  #: "exact" while there is no graph
+
+
+class Search(Message, frozen=True, tag="search"):
+    """Answered `Found`."""
+
+    query: str
+    k: int = 20
+
+
+class Hit(msgspec.Struct, frozen=True):
+    content: int
+    path: str  #: printable; undecodable bytes are shown as surrogate escapes
+    score: float
+    taken_at: str | None
+    thumbnail: str  #: path on the gateway, below its address
+    width: int = 0
+    height: int = 0
+
+
+class Found(Message, frozen=True, tag="found"):
+    hits: list[Hit]
+    model: str  #: the pack that answered
+    demo: bool  #: the answer comes from a model that understands drawings only
+    indexed: int
+    seconds: float
+    degraded: str = ""
+
+
+# ── status ──────────────────────────────────────────────────────────────────────────────────
+
+
+class AskStatus(Message, frozen=True, tag="ask_status"):
+    """Answered by gateway, catalog and index with `Status`, `CatalogStatus`, `IndexStatus`."""
+
+
+class QueueStatus(msgspec.Struct, frozen=True):
+    kind: str
+    ready: int
+    leased: int
+    done: int
+    dead: int
+
+
+class CatalogStatus(Message, frozen=True, tag="catalog_status"):
+    queues: list[QueueStatus]
+    scanning: bool
+    scanned: bool  #: a complete walk of every root has ended since this start
+    scan_error: str
+    feed_seq: int
+    decodes: int  #: results committed since the tree started
+    embeds: int
+    settled: bool  #: scanned and nothing ready, leased or waiting
+
+
+class IndexStatus(Message, frozen=True, tag="index_status"):
+    space: str
+    vectors: int
+    seq: int
+    degraded: str = ""
+
+
+class ProcessStatus(msgspec.Struct, frozen=True):
+    name: str
+    state: str
+    pid: int
+    incarnation: int
+    restarts: int
+    last_exit: str = ""
+
+
+class Status(Message, frozen=True, tag="status"):
+    processes: list[ProcessStatus]
+    catalog: CatalogStatus | None
+    index: IndexStatus | None
+    model: str
+    demo: bool
+    profile: str
+
+
+class Totals(Message, frozen=True, tag="totals"):
+    """How every file ended; files = indexed + skipped + dead + duplicates + pending."""
+
+    files: int
+    indexed: int
+    skipped: int
+    dead: int
+    duplicates: int
+    pending: int
+
+
+class AskTotals(Message, frozen=True, tag="ask_totals"):
+    """Answered `Totals`."""
+
+
+AnyMessage = (
+    Done
+    | Seen
+    | Vanished
+    | ScanStarted
+    | ScanDone
+    | Pull
+    | DecodeTasks
+    | EmbedTasks
+    | Executing
+    | Results
+    | Committed
+    | Batch
+    | Prepared
+    | Grant
+    | Released
+    | Follow
+    | FeedAt
+    | EncodeText
+    | Vectors
+    | Nearest
+    | Neighbours
+    | Search
+    | Found
+    | AskStatus
+    | CatalogStatus
+    | IndexStatus
+    | Status
+    | AskTotals
+    | Totals
+)

@@ -1,0 +1,25 @@
+"""What every test may lean on: the folder of real photos, and both event loops."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The real photos beside the checkout; promised where REQUIRE_CORPUS=1."""
+    if CORPUS.is_dir():
+        return CORPUS
+    message = "the folder of real photos is not beside this checkout"
+    if os.environ.get("REQUIRE_CORPUS") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Runtime tests run on both loops; database and web tests override this with asyncio."""
+    return str(request.param)

@@ -106,14 +106,17 @@ class Pull(Message, frozen=True, tag="pull"):
     kind: Kind
     window: int
     outstanding: list[int]
+    delivery: int  #: the last delivery seen from this provider
 
 
 class DecodeTasks(Message, frozen=True, tag="decode_tasks"):
     tasks: list[DecodeTask]
+    delivery: int  #: counts up from 1 for each incarnation of the puller
 
 
 class EmbedTasks(Message, frozen=True, tag="embed_tasks"):
     tasks: list[EmbedTask]
+    delivery: int
 
 
 class Executing(Message, frozen=True, tag="executing"):
@@ -178,7 +181,10 @@ class Committed(Message, frozen=True, tag="committed"):
 
 
 class Batch(Message, frozen=True, tag="batch"):
-    """Tasks to prepare now and to run when the lease comes, padded up to *bucket*."""
+    """Tasks to prepare now and to run when the lease comes, padded up to *bucket*.
+
+    The number of the batch counts deliveries to this worker, as in `EmbedTasks`.
+    """
 
     batch: int
     bucket: int
@@ -200,19 +206,18 @@ class Grant(Message, frozen=True, tag="grant"):
 
 
 class Released(Message, frozen=True, tag="released"):
-    """The device is free again.  *tasks* are settled as far as the worker is concerned."""
+    """The device is free again.  What the worker still holds, its next `Pull` says."""
 
     batch: int
     lease: int
     seconds: float
-    tasks: list[int]
 
 
 # ── catalog → index ─────────────────────────────────────────────────────────────────────────
 
 
 class Follow(Message, frozen=True, tag="follow"):
-    """ "Tell me when the feed passes *seq*."  Re-sent like a `Pull`."""
+    """Ask to be told when the feed passes *seq*.  Re-sent like a `Pull`."""
 
     seq: int
 
@@ -277,6 +282,16 @@ class Found(Message, frozen=True, tag="found"):
     indexed: int
     seconds: float
     degraded: str = ""
+
+
+class AskLink(Message, frozen=True, tag="ask_link"):
+    """Answered `Link`."""
+
+
+class Link(Message, frozen=True, tag="link"):
+    """An address that opens the page once, without a token."""
+
+    url: str
 
 
 # ── status ──────────────────────────────────────────────────────────────────────────────────
@@ -369,6 +384,8 @@ AnyMessage = (
     | Neighbours
     | Search
     | Found
+    | AskLink
+    | Link
     | AskStatus
     | CatalogStatus
     | IndexStatus

@@ -12,14 +12,13 @@ restarts anything.
 """
 
 import os
-import sys
-import traceback
 from typing import Any, ClassVar
 
 import anyio
 import anyio.abc
 import msgspec
 
+from runtime import log
 from runtime.errors import RecycleMe, RuntimeFault
 from runtime.messages import Down, Drain, Hello, Ok, Progress, Ready, Up
 from runtime.node import SUPERVISOR, Envelope, Line, Node, Ref, trace
@@ -108,10 +107,9 @@ class Actor:
                 case Drain():
                     self.draining.set()
                 case Nack() as nack:
-                    print(
-                        f"{envelope.line.name} refused: {nack.reason} {nack.detail}",
-                        file=sys.stderr,
-                    )  # noqa: E501, T201
+                    log.logger().warning(
+                        "refused", by=envelope.line.name, reason=nack.reason, detail=nack.detail
+                    )
                 case _:
                     await self._handle(envelope)
 
@@ -124,7 +122,7 @@ class Actor:
             if not envelope.asks:
                 raise
             if not isinstance(error, RuntimeFault):
-                traceback.print_exc()
+                log.logger().exception("handler_failed", message=envelope.header.type)
             envelope.refuse("failed", f"{type(error).__name__}: {error}")
         else:
             if answer is not None:

@@ -36,7 +36,7 @@ from pathlib import Path  # noqa: E402
 import anyio  # noqa: E402
 import msgspec  # noqa: E402
 
-from runtime import wire  # noqa: E402
+from runtime import log, wire  # noqa: E402
 from runtime.actor import Actor, decode_settings  # noqa: E402
 from runtime.errors import ActorUnusable, RecycleMe  # noqa: E402
 from runtime.messages import AnyControl, Up  # noqa: E402
@@ -98,6 +98,7 @@ def main() -> None:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     _step_back(birth.spec.nice)
+    log.configure(birth.spec.name, birth.incarnation, birth.spec.log_level)
     code = EXIT_OK
     try:
         module, _, name = birth.spec.actor.partition(":")

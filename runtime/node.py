@@ -15,7 +15,7 @@ A node knows nothing of processes, restarts or what messages mean.
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -46,6 +46,18 @@ from runtime.wire import Body, Header, Kind, Nack
 trace: ContextVar[bytes] = ContextVar("trace", default=b"")
 
 SUPERVISOR = "supervisor"
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """Let an error of the block out as it is, not in the group of the tasks beside it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
 
 
 class NodeStatistics(msgspec.Struct, frozen=True):
@@ -162,8 +174,9 @@ class Ref:
         self._up.set()
 
     def went_down(self) -> None:
-        self.line = None
-        self._up = anyio.Event()
+        if self.line is not None:  # else somebody may wait for the event there is
+            self.line = None
+            self._up = anyio.Event()
 
 
 class Node:
@@ -200,6 +213,14 @@ class Node:
     @contextlib.asynccontextmanager
     async def open(self, *, bind: bool = True) -> AsyncIterator["Node"]:
         """Bind and pump until the block is left; then close everything in bounded time."""
+        with plain_errors():
+            async with self._pumping(bind=bind):
+                yield self
+        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+            await anyio.to_thread.run_sync(self._context.term, abandon_on_cancel=True)
+
+    @contextlib.asynccontextmanager
+    async def _pumping(self, *, bind: bool) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             if bind:
@@ -209,13 +230,11 @@ class Node:
             tasks.start_soon(self._expire)
             tasks.start_soon(self._rescue)
             try:
-                yield self
+                yield
             finally:
                 tasks.cancel_scope.cancel()
                 for question in self._pending.close_all():
                     question.fail(PeerAway(question.peer))
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-            await anyio.to_thread.run_sync(self._context.term, abandon_on_cancel=True)
 
     def ref(self, name: str) -> Ref:
         """The peer *name*; dialled as soon as the supervisor says it is up."""

@@ -285,7 +285,13 @@ class GroupCore:
         for child in self._children.values():
             if not child.state.runs:
                 child.state = State.FINISHED
-        return self._terminate_rightmost(self._children) or [Stopped()]
+        return self._go_on_stopping()
+
+    def _go_on_stopping(self) -> list[Effect]:
+        """Stop the next one; a sibling that was being restarted may be on its way out already."""
+        if more := self._terminate_rightmost(self._children):
+            return more
+        return [] if self.running else [Stopped()]
 
     def _terminate_rightmost(self, names: Iterable[str]) -> list[Effect]:
         """Stop one of *names*, the last started; the next one follows its exit."""
@@ -303,9 +309,7 @@ class GroupCore:
         asked = child.state is State.STOPPING
         if self._stopping:
             child.state = State.FINISHED
-            return self._terminate_rightmost(self._children) or (
-                [] if self.running else [Stopped()]
-            )
+            return self._go_on_stopping()
         if asked:
             child.state = State.IDLE
             return self._go_on_restarting()

@@ -34,6 +34,7 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
     drain_s: float = 10.0  #: from `Drain` to exit, before TERM
     mailbox: int = 4096
     backend: str = "asyncio"
+    log_level: str = "info"
     env: dict[str, str] = {}
 
     @property

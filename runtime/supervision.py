@@ -162,6 +162,10 @@ class Supervisor:
                     await self._stopped.wait()
                 tasks.cancel_scope.cancel()
 
+    @property
+    def stopping(self) -> bool:
+        return self._stop_asked
+
     def stop(self) -> None:
         """Begin to stop, sources first; `wait_stopped` tells when it is over."""
         if not self._stop_asked:

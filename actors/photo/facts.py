@@ -24,3 +24,5 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
     longitude: float | None = None
     #: metres above sea level
     altitude: float | None = None
+    #: a part of the picture is missing or wrong; what was left is shown
+    damaged: bool = False

@@ -1,0 +1,62 @@
+# make run    draw a sample library, index it, serve it
+# make test   check the code, run the tests
+#
+# Everything happens in .venv, built when missing from pinned versions.  GPU=1 takes the CUDA
+# runtime instead of the CPU one: exactly one of the two may be installed.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRA := $(if $(GPU),gpu,cpu)
+STAMP := $(VENV)/.installed-$(EXTRA)
+SAMPLE := sample
+WORKERS ?= 2
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test check lint types layers fix sketch bench clean
+
+run: $(STAMP) $(SAMPLE)/photos/captions.jsonl
+	$(BIN)/python -m supervisor --profile P1 --originals $(SAMPLE)/photos --data $(SAMPLE)/data
+
+test: check
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
+
+check: lint types layers
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+layers: $(STAMP)
+	$(BIN)/lint-imports
+
+fix: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(SAMPLE)/photos/captions.jsonl: | $(STAMP)
+	$(BIN)/python -m models.sketch render --n 120 --seed 1 --out $(SAMPLE)/photos
+
+# Trains the built-in model anew; needs an hour and the `sketch` extra, which nothing else does.
+sketch: $(STAMP)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[sketch]'
+	$(BIN)/python -m models.sketch train --minutes 40 --work $(SAMPLE)/sketch
+
+bench: $(STAMP)
+	$(BIN)/python -m bench
+
+# pip removes the other runtime first: the packages overwrite each other's files.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(if $(GPU),$(BIN)/pip uninstall --quiet --yes onnxruntime,$(BIN)/pip uninstall --quiet --yes onnxruntime-gpu)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[$(EXTRA)]' --group dev
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(SAMPLE) .mypy_cache .ruff_cache .pytest_cache .hypothesis

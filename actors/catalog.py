@@ -1,0 +1,248 @@
+"""The catalog: the truth about the library, its only writer, and the durable queue.
+
+It answers what it is told with what it has committed, and hands out work to whoever offers to
+do it.  Deaths reach it from the supervisor: what a dead worker was executing is charged, what
+it merely held goes back uncharged.
+
+A message is handled in one transaction of `actors.library`; this file adds who is who (lines,
+incarnations, standing offers) and what time it is.
+"""
+
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import anyio
+
+from actors.library.errors import CatalogBusy, LibraryError
+from actors.library.reads import open_reader
+from actors.library.writer import open_writer
+from actors.messages import (
+    AnyMessage,
+    AskStatus,
+    CatalogStatus,
+    Committed,
+    DecodeTasks,
+    Done,
+    EmbedTasks,
+    Executing,
+    FeedAt,
+    Follow,
+    Kind,
+    Message,
+    Pull,
+    Results,
+    ScanDone,
+    ScanStarted,
+    Seen,
+    Vanished,
+)
+from actors.settings import CatalogSettings
+from runtime import log, rundir
+from runtime.actor import Actor
+from runtime.demand import Demand
+from runtime.errors import ActorUnusable, Busy, PeerAway
+from runtime.messages import Down
+from runtime.node import Line
+
+#: how often tasks that waited for their time are looked for
+TICK_S = 1.0
+CHECKPOINT_S = 3600.0
+#: contents that get their missing embed task in one transaction
+BACKFILL = 500
+
+
+class Catalog(Actor):
+    Settings: ClassVar[Any] = CatalogSettings
+    messages: ClassVar[Any] = AnyMessage
+    concurrency = 8
+
+    async def on_start(self) -> None:
+        self.settings: CatalogSettings
+        # A predecessor that is still dying would write beside us.
+        self._lock = rundir.lock(Path(self.settings.data) / "catalog.lock")
+        try:
+            self._writer = await open_writer(
+                self.settings.database,
+                run=self.run_id,
+                epoch=self.node.incarnation,
+                now_ns=time.time_ns(),
+            )
+            self._reader = await open_reader(self.settings.database)
+            await self._writer.register_space(self.settings.space, time.time_ns())
+        except CatalogBusy:
+            raise  # somebody holds the write lock for a moment: start again
+        except LibraryError as error:
+            raise ActorUnusable(str(error)) from error
+        self._demand: dict[Kind, Demand] = {"decode": Demand(), "embed": Demand()}
+        self._dispatching: dict[Kind, anyio.Lock] = {kind: anyio.Lock() for kind in self._demand}
+        self._pullers: dict[str, Line] = {}
+        self._followers: dict[str, Line] = {}
+        self._told = 0
+        self._walking: set[bytes] = set()
+        self._walked: dict[bytes, str] = {}  # root → why it was not complete, "" when it was
+        self._backfilled = False
+
+    async def run(self) -> None:
+        self.tasks.start_soon(self._backfill)
+        checkpoint_at = anyio.current_time() + CHECKPOINT_S
+        while True:
+            for kind in self._demand:
+                await self._dispatch(kind)
+            if anyio.current_time() >= checkpoint_at:
+                await self._writer.checkpoint()
+                checkpoint_at += CHECKPOINT_S
+            await anyio.sleep(TICK_S)
+
+    async def on_down(self, down: Down) -> None:
+        """Charge what was executing, take back what was held."""
+        for demand in self._demand.values():
+            demand.gone(down.name, down.incarnation)
+        for lines in (self._pullers, self._followers):
+            if down.name in lines and lines[down.name].epoch <= down.incarnation:
+                del lines[down.name]
+        if down.name == "ingest":
+            self._walking.clear()
+            self._walked.clear()
+        now_ns = time.time_ns()
+        if down.crashed and down.executing:
+            charged = await self._writer.charge(down.executing, down.exit, down.stderr_tail, now_ns)
+            log.logger().warning("charged", worker=down.name, exit=down.exit, tasks=charged)
+        await self._writer.give_back(down.name, down.incarnation, now_ns)
+        for kind in self._demand:
+            await self._dispatch(kind)
+
+    async def on_stop(self) -> None:
+        await self._reader.close()
+        await self._writer.close(time.time_ns())
+
+    async def handle(self, message: Any, line: Line) -> Message | None:
+        now_ns = time.time_ns()
+        match message:
+            case Pull():
+                await self._offered(message, line)
+            case Results(results):
+                tasks = await self._writer.settle(results, now_ns)
+                for demand in self._demand.values():
+                    demand.settled(tasks)
+                self._tell_followers()
+                self._dispatch_soon("embed")
+                return Committed(tasks)
+            case Seen(root, files, priority):
+                await self._writer.seen(root, files, priority, now_ns)
+                self._tell_followers()
+                self._dispatch_soon("decode")
+                return Done()
+            case Vanished(files):
+                await self._writer.vanished(files, now_ns)
+                self._tell_followers()
+                return Done()
+            case ScanStarted(root):
+                self._walking.add(root)
+                return Done()
+            case ScanDone(root, files, seconds, error):
+                self._walking.discard(root)
+                self._walked[root] = error
+                log.logger().info("walked", files=files, seconds=round(seconds, 2))
+                return Done()
+            case Executing(tasks):
+                await self._writer.executing(tasks, now_ns)
+                return Done()
+            case Follow():
+                self._followers[line.name] = line
+                self._told = 0
+                self._tell_followers()
+            case AskStatus():
+                return await self._status()
+            case _:
+                raise NotImplementedError(type(message).__name__)
+        return None
+
+    # ── work ──
+
+    async def _offered(self, pull: Pull, line: Line) -> None:
+        known = self._pullers.get(line.name)
+        if known is not None and known.epoch > line.epoch:
+            return
+        self._pullers[line.name] = line
+        adopted, lost = self._demand[pull.kind].offer(
+            line.name, line.epoch, pull.window, pull.outstanding, pull.delivery
+        )
+        now_ns = time.time_ns()
+        if adopted:
+            await self._writer.adopt(adopted, line.name, line.epoch, now_ns)
+        if lost:
+            await self._writer.give_back_some(lost, line.name, now_ns)
+        await self._dispatch(pull.kind)
+
+    def _dispatch_soon(self, kind: Kind) -> None:
+        if self._demand[kind].waiting() and not self._dispatching[kind].locked():
+            self.tasks.start_soon(self._dispatch, kind)
+
+    async def _dispatch(self, kind: Kind) -> None:
+        """Lease ready tasks to those who offered to do them."""
+        async with self._dispatching[kind]:
+            demand = self._demand[kind]
+            for name in demand.waiting():
+                line = self._pullers.get(name)
+                room = demand.room(name)
+                if line is None or not room:
+                    continue
+                now_ns = time.time_ns()
+                delivery: DecodeTasks | EmbedTasks
+                if kind == "decode":
+                    decode = await self._writer.lease(kind, room, name, line.epoch, now_ns)
+                    ids = [task.id for task in decode]
+                    delivery = DecodeTasks(decode, self._number(demand, line, ids))
+                else:
+                    embed = await self._writer.lease(kind, room, name, line.epoch, now_ns)
+                    ids = [task.id for task in embed]
+                    delivery = EmbedTasks(embed, self._number(demand, line, ids))
+                if not ids:
+                    return
+                try:
+                    line.tell(delivery)
+                except (PeerAway, Busy):
+                    # its Down, or its next offer, brings these back
+                    continue
+
+    @staticmethod
+    def _number(demand: Demand, line: Line, ids: list[int]) -> int:
+        return demand.delivered(line.name, ids) if ids else 0
+
+    async def _backfill(self) -> None:
+        """Give every content its task in the active space, newest first."""
+        name = self.settings.space.name
+        while await self._writer.backfill(name, BACKFILL, time.time_ns()):
+            await self._dispatch("embed")
+        self._backfilled = True
+
+    # ── news ──
+
+    def _tell_followers(self) -> None:
+        head = self._writer.statistics().feed_seq
+        if head == self._told:
+            return
+        self._told = head
+        for line in self._followers.values():
+            try:
+                line.tell(FeedAt(head))
+            except (PeerAway, Busy):
+                continue  # it asks again every two seconds
+
+    async def _status(self) -> CatalogStatus:
+        queues = await self._reader.queues()
+        statistics = self._writer.statistics()
+        roots = set(self.settings.roots)
+        scanned = roots <= self._walked.keys() and not self._walking
+        idle = all(not queue.ready and not queue.leased for queue in queues)
+        return CatalogStatus(
+            queues=queues,
+            scanning=bool(self._walking),
+            scanned=scanned,
+            scan_error="; ".join(error for error in self._walked.values() if error),
+            feed_seq=statistics.feed_seq,
+            decodes=statistics.decoded,
+            embeds=statistics.embedded,
+            settled=scanned and idle and self._backfilled,
+        )

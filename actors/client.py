@@ -1,0 +1,218 @@
+"""The way in for other programs: search a running library over ZeroMQ.
+
+    async with Client.connect() as library:
+        found = await library.search("a red circle on green", k=5)
+
+    with BlockingClient.connect() as library:
+        found = library.search("a red circle on green", k=5)
+
+A client finds the running system by `<data>/run.json`, asks the supervisor which incarnation
+of the gateway is up, and dials that one; when the gateway was replaced it dials the new one
+within the same call's deadline.  It needs the permissions of the library's owner: the sockets
+lie in a directory of mode 0700.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Self, TypeVar
+
+import anyio
+import anyio.from_thread
+import msgspec
+
+from actors.messages import (
+    AnyMessage,
+    AskLink,
+    AskStatus,
+    AskTotals,
+    Found,
+    Link,
+    Message,
+    Search,
+    Status,
+    Totals,
+)
+from runtime import wire
+from runtime.errors import Busy, DeadlinePassed, PeerAway, PeerRefused, PeerRestarted, RuntimeFault
+from runtime.messages import AnyControl, AskProcesses, Processes, Up
+from runtime.node import SUPERVISOR, Node, plain_errors
+
+GATEWAY = "gateway"
+#: how often a waiting client asks the supervisor whether the gateway was replaced
+SILENCE_S = 2.0
+
+Answer = TypeVar("Answer", bound=Message)
+
+
+class NotRunning(Exception):
+    """Nobody works on that data directory right now."""
+
+    def __init__(self, data: Path) -> None:
+        super().__init__(
+            f"Obscura is not running on {data}; start it with: "
+            f"python -m supervisor --originals FOLDER --data {data}"
+        )
+
+
+class Run(msgspec.Struct, frozen=True):
+    """`<data>/run.json`: how to reach the system that works on this data directory."""
+
+    pid: int
+    run: str
+    run_dir: str
+    http: str = ""
+
+
+def default_data() -> Path:
+    """$OBSCURA_DATA, else ~/.obscura."""
+    return Path(os.environ.get("OBSCURA_DATA") or Path.home() / ".obscura").expanduser()
+
+
+def find_run(data: Path) -> Run:
+    """The run of the system on *data*.
+
+    Raises:
+        NotRunning: there is none, or it is dead.
+    """
+    try:
+        run = msgspec.json.decode((data / "run.json").read_bytes(), type=Run)
+        os.kill(run.pid, 0)
+    except (OSError, msgspec.DecodeError) as error:
+        raise NotRunning(data) from error
+    if not Path(run.run_dir).is_dir():
+        raise NotRunning(data)
+    return run
+
+
+class Client:
+    """Questions to a running library.  Works on asyncio and trio."""
+
+    def __init__(self, node: Node, data: Path) -> None:
+        self._node = node
+        self._data = data
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connect(cls, data: Path | None = None) -> AsyncIterator[Self]:
+        """Find the system that works on *data* (default: see `default_data`).
+
+        Raises:
+            NotRunning: nobody does.
+        """
+        data = data or default_data()
+        run = find_run(data)
+        name = f"client-{os.getpid()}-{secrets.token_hex(4)}"
+        node = Node(name, 0, Path(run.run_dir), wire.Codec(AnyMessage | AnyControl))
+        async with node.open(bind=False):
+            node.ref(SUPERVISOR)
+            node.ref(GATEWAY)
+            node.peer_up(Up(SUPERVISOR, 0))
+            client = cls(node, data)
+            with plain_errors():
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(client._follow_gateway)
+                    yield client
+                    tasks.cancel_scope.cancel()
+
+    async def search(self, query: str, k: int = 20, *, seconds: float = 10.0) -> Found:
+        """The *k* photos that fit *query* best, best first.
+
+        Raises:
+            DeadlinePassed, PeerRefused: search is away or says no; the text tells why.
+            NotRunning: the system stopped meanwhile.
+        """
+        return await self._ask(Search(query, k), Found, seconds)
+
+    async def status(self, *, seconds: float = 10.0) -> Status:
+        """What every part of the system is doing."""
+        return await self._ask(AskStatus(), Status, seconds)
+
+    async def totals(self, *, seconds: float = 60.0) -> Totals:
+        """How every file of the library ended."""
+        return await self._ask(AskTotals(), Totals, seconds)
+
+    async def link(self, *, seconds: float = 10.0) -> str:
+        """An address that opens the page once, without a token."""
+        return (await self._ask(AskLink(), Link, seconds)).url
+
+    async def _ask(self, question: Message, kind: type[Answer], seconds: float) -> Answer:
+        deadline = anyio.current_time() + seconds
+        while True:
+            left = deadline - anyio.current_time()
+            if left <= 0:
+                raise DeadlinePassed(GATEWAY, seconds)
+            try:
+                await self._dial_gateway(left)
+                answer = await self._node.ref(GATEWAY).ask(question, left)
+            except (PeerRestarted, PeerAway, Busy):
+                find_run(self._data)  # gone altogether?
+                await anyio.sleep(min(0.1, left))
+                continue
+            assert isinstance(answer, kind)
+            return answer
+
+    async def _follow_gateway(self) -> None:
+        """Notice a replaced gateway while an answer is awaited: nobody announces it to us."""
+        while True:
+            await anyio.sleep(SILENCE_S)
+            if self._node.statistics().questions:
+                with contextlib.suppress(Busy, PeerAway, PeerRestarted, NotRunning):
+                    await self._dial_gateway(SILENCE_S)
+
+    async def _dial_gateway(self, seconds: float) -> None:
+        """Dial the gateway that is up now, unless that is done already."""
+        try:
+            answer = await self._node.ref(SUPERVISOR).ask(AskProcesses(), min(seconds, SILENCE_S))
+        except DeadlinePassed:
+            raise NotRunning(self._data) from None
+        assert isinstance(answer, Processes)
+        gateway = next((each for each in answer.processes if each.name == GATEWAY), None)
+        if gateway is None or gateway.state != "ready":
+            raise PeerAway(GATEWAY)
+        self._node.peer_up(Up(GATEWAY, gateway.incarnation))
+
+
+class BlockingClient:
+    """The same for programs without an event loop; a thread in the background runs one."""
+
+    def __init__(self, portal: anyio.from_thread.BlockingPortal, client: Client) -> None:
+        self._portal = portal
+        self._client = client
+
+    @classmethod
+    @contextlib.contextmanager
+    def connect(cls, data: Path | None = None) -> Iterator[Self]:
+        """As `Client.connect`."""
+        with (
+            anyio.from_thread.start_blocking_portal() as portal,
+            portal.wrap_async_context_manager(Client.connect(data)) as client,
+        ):
+            yield cls(portal, client)
+
+    def search(self, query: str, k: int = 20) -> Found:
+        """As `Client.search`."""
+        return self._portal.call(self._client.search, query, k)
+
+    def status(self) -> Status:
+        """As `Client.status`."""
+        return self._portal.call(self._client.status)
+
+    def totals(self) -> Totals:
+        """As `Client.totals`."""
+        return self._portal.call(self._client.totals)
+
+
+__all__ = [
+    "BlockingClient",
+    "Client",
+    "DeadlinePassed",
+    "Found",
+    "NotRunning",
+    "PeerRefused",
+    "RuntimeFault",
+    "Status",
+    "Totals",
+]

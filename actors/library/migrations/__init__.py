@@ -1,0 +1,1 @@
+"""Alembic's scripts; `actors.library.migration` runs them."""

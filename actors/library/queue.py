@@ -1,0 +1,433 @@
+"""The durable queue: who works on what, and what a failure costs.
+
+Work is done at least once and committed exactly once, so a lease is no lock: it only keeps two
+workers from doing the same by accident.  A lease has no deadline either.  It ends with a result
+(`settling`), or because its owner is known to be dead (`charge`, `give_back`), or because the
+catalog itself was (`recover`); silence alone proves nothing.
+
+Two kinds of trouble are told apart.  *Attempts* are failures that a worker survived and
+reported.  *Crash attempts* are deaths: of the worker while it executed the task, or of the whole
+machine while `executing` was on record.  Three deaths end in the dead letters, and from the first
+on the task is a *suspect* that has to run alone.
+
+An owner is the name of an actor, an epoch its incarnation: what a dead incarnation or an older
+one held goes back, what its successor holds stays.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Executable, Select, and_, bindparam, func, insert, or_, select, update
+
+from actors.library.backoff import HOST_AWAY_NS, wait_ns
+from actors.library.paths import absolute
+from actors.library.schema import (
+    State,
+    audit,
+    contents,
+    directories,
+    files,
+    roots,
+    spaces,
+    state_is,
+    tasks,
+)
+from actors.library.statements import Record, values
+from actors.library.storable import line, tail
+from actors.library.transaction import Transaction
+from actors.messages import DecodeTask, EmbedTask, Failed, Fault, Kind
+
+#: A task that took its process down this often is not tried again.
+CRASHES: Final = 3
+#: When tries end.  A worker that failed five times on one photo (in 85 s) will fail again.  A
+#: busy system says nothing about the photo: it gets twenty tries (over an hour) before it ends
+#: as a dead letter too, which it must at some time so that the queue can run empty.
+ATTEMPTS: Final[Mapping[Fault, int]] = {"worker": 5, "busy": 20}
+#: What an unclean stop of the whole system is called in a dead letter.
+UNCLEAN_STOP: Final = "the whole system stopped uncleanly while this was running"
+
+_MOVE = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("task"))
+    .values(
+        state=bindparam("new_state"),
+        lease_owner=None,
+        lease_epoch=None,
+        executing_run=None,
+        updated_ns=bindparam("now_ns"),
+    )
+)
+# To somebody who begins with it now.
+_LEASE = _MOVE.values(lease_owner=bindparam("owner"), lease_epoch=bindparam("epoch"))
+_FINISH = _MOVE.values(last_error=None)
+_FAIL = _MOVE.values(
+    attempts=bindparam("new_attempts"),
+    not_before_ns=bindparam("new_not_before_ns"),
+    last_error=bindparam("reason"),
+)
+_CRASH = _MOVE.values(
+    crash_attempts=bindparam("new_crash_attempts"),
+    suspect=True,
+    last_error=bindparam("reason"),
+    exit_reason=bindparam("reason"),
+    stderr_tail=bindparam("stderr"),
+)
+_RETRY = _MOVE.values(attempts=0, crash_attempts=0, not_before_ns=0)
+# To, and from, somebody who may be in the middle of it: what is executing stays on record.
+_ADOPT = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("task"))
+    .values(
+        state=bindparam("new_state"),
+        lease_owner=bindparam("owner"),
+        lease_epoch=bindparam("epoch"),
+        updated_ns=bindparam("now_ns"),
+    )
+)
+_EXECUTE = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("task"))
+    .values(executing_run=bindparam("run"), updated_ns=bindparam("now_ns"))
+)
+
+_TURN = (tasks.c.suspect, tasks.c.priority.desc(), tasks.c.id)
+_DECODE_PAYLOAD = select(
+    tasks, roots.c.path.label("root"), directories.c.path.label("directory"), files.c.name
+).select_from(
+    tasks.join(files, tasks.c.file == files.c.id)
+    .join(directories, files.c.directory == directories.c.id)
+    .join(roots, directories.c.root == roots.c.id)
+)
+_EMBED_PAYLOAD = select(tasks, contents.c.digest, contents.c.width, contents.c.height).select_from(
+    tasks.join(contents, tasks.c.content == contents.c.id)
+)
+
+_LEASED = select(tasks).where(state_is("leased"))
+_LEASED_TO = _LEASED.where(
+    tasks.c.lease_owner == bindparam("owner"), tasks.c.lease_epoch <= bindparam("epoch")
+)
+_LEASED_AMONG = select(tasks).where(tasks.c.id.in_(values()), tasks.c.state == "leased")
+_READY_AMONG = select(tasks).where(tasks.c.id.in_(values()), tasks.c.state == "ready")
+_OPEN_AMONG = select(tasks).where(tasks.c.id.in_(values()), tasks.c.state.in_(("ready", "leased")))
+_EXECUTING = select(tasks).where(tasks.c.executing_run.is_not(None))
+_GUILTY_AMONG = select(tasks).where(
+    tasks.c.id.in_(values()),
+    or_(
+        tasks.c.state == "leased",
+        and_(tasks.c.state == "ready", tasks.c.executing_run.is_not(None)),
+    ),
+)
+# A dead letter with what decides where it may go from here: its file and its space.
+_LETTERS = (
+    select(
+        tasks,
+        files.c.content.label("linked"),
+        files.c.skip_reason,
+        files.c.missing_since_ns,
+        spaces.c.state.label("space_state"),
+    )
+    .select_from(
+        tasks.outerjoin(files, tasks.c.file == files.c.id).outerjoin(
+            spaces, tasks.c.space == spaces.c.id
+        )
+    )
+    .where(tasks.c.id.in_(values()), tasks.c.state.in_(("dead", "dropped")))
+)
+_SET_SKIP = (
+    update(files)
+    .where(files.c.id == bindparam("of_file"))
+    .values(skip_reason=bindparam("new_skip_reason"))
+)
+_FIRST_DECODED = (
+    select(func.min(tasks.c.id))
+    .select_from(files.join(tasks, tasks.c.file == files.c.id))
+    .where(
+        files.c.content.in_(values()), files.c.missing_since_ns.is_(None), tasks.c.state == "done"
+    )
+    .group_by(files.c.content)
+)
+_TASKS = select(tasks).where(tasks.c.id.in_(values()))
+_INSERT = insert(tasks)
+_AUDIT = insert(audit)
+
+
+async def _change(
+    tx: Transaction, statement: Executable, changes: Sequence[tuple[Record, Mapping[str, Any]]]
+) -> None:
+    """Execute *statement* for each task and count where it went (its "new_state")."""
+    for row, change in changes:
+        tx.count_move(row.kind, row.state, change["new_state"])
+    await tx.write(
+        statement, [{"task": row.id, "now_ns": tx.now_ns, **change} for row, change in changes]
+    )
+
+
+async def add(tx: Transaction, kind: Kind, works: Sequence[dict[str, Any]]) -> None:
+    """New tasks, ready at once; each of *works* gives its object, key and priority.
+
+    The caller knows that none of them exists: it is the only writer and has just looked.
+    """
+    fresh: dict[str, Any] = {
+        "kind": kind,
+        "state": "ready",
+        "attempts": 0,
+        "crash_attempts": 0,
+        "suspect": False,
+        "not_before_ns": 0,
+        "created_ns": tx.now_ns,
+        "updated_ns": tx.now_ns,
+    }
+    tx.count(kind, "ready", len(works))
+    await tx.write(_INSERT, [fresh | work for work in works])
+
+
+async def move(tx: Transaction, rows: Iterable[Record], state: State) -> None:
+    """Put tasks into *state*, uncharged; a lease ends with that."""
+    await _change(tx, _MOVE, [(row, {"new_state": state}) for row in rows])
+
+
+async def finish(tx: Transaction, rows: Iterable[Record]) -> None:
+    """Mark tasks as done."""
+    await _change(tx, _FINISH, [(row, {"new_state": "done"}) for row in rows])
+
+
+async def lease_decodes(tx: Transaction, n: int, owner: str, epoch: int) -> list[DecodeTask]:
+    """Up to *n* files for *owner* to decode; see `_next`."""
+    following = _next(tx, "decode", n)
+    rows = await _lease(tx, _DECODE_PAYLOAD, following, owner, epoch)
+    return [
+        DecodeTask(
+            id=row.id,
+            file=row.file,
+            path=absolute(row.root, row.directory, row.name),
+            size=row.size,
+            mtime_ns=row.mtime_ns,
+            ctime_ns=row.ctime_ns,
+            suspect=row.suspect,
+        )
+        for row in rows
+    ]
+
+
+async def lease_embeds(
+    tx: Transaction, n: int, owner: str, epoch: int, *, space: int | None
+) -> list[EmbedTask]:
+    """Up to *n* contents for *owner* to embed, in *space* or in any; see `_next`."""
+    following = _next(tx, "embed", n)
+    if space is not None:
+        following = following.where(tasks.c.space == space)
+    rows = await _lease(tx, _EMBED_PAYLOAD, following, owner, epoch)
+    return [
+        EmbedTask(
+            id=row.id,
+            content=row.content,
+            digest=row.digest,
+            width=row.width,
+            height=row.height,
+            suspect=row.suspect,
+        )
+        for row in rows
+    ]
+
+
+def _next(tx: Transaction, kind: Kind, n: int) -> Select[Any]:
+    """Whose turn it is: ordinary before suspect, urgent before patient, old before new."""
+    return (
+        select(tasks.c.id)
+        .where(state_is("ready"), tasks.c.kind == kind, tasks.c.not_before_ns <= tx.now_ns)
+        .order_by(*_TURN)
+        .limit(n)
+    )
+
+
+async def _lease(
+    tx: Transaction, payload: Select[Any], following: Select[Any], owner: str, epoch: int
+) -> Sequence[Record]:
+    rows = await tx.read(payload.where(tasks.c.id.in_(following)).order_by(*_TURN))
+    to = {"new_state": "leased", "owner": owner, "epoch": epoch}
+    await _change(tx, _LEASE, [(row, to) for row in rows])
+    return rows
+
+
+async def executing(tx: Transaction, ids: Iterable[int], run: str) -> list[int]:
+    """Note that risky bytes are about to be touched, in the supervisor's run *run*.
+
+    Returns those that are still to be done.  A lease is not asked for: after a restart of the
+    catalog a worker may come to this point before it was adopted.
+    """
+    rows = await tx.read_each(_OPEN_AMONG, sorted(set(ids)))
+    await tx.write(_EXECUTE, [{"task": row.id, "run": run, "now_ns": tx.now_ns} for row in rows])
+    return [row.id for row in rows]
+
+
+async def give_back(tx: Transaction, owner: str, epoch: int) -> int:
+    """Make what *owner* leased in incarnation *epoch* or before ready again, uncharged."""
+    rows = await tx.read(_LEASED_TO, owner=owner, epoch=epoch)
+    await move(tx, rows, "ready")
+    return len(rows)
+
+
+async def give_back_some(tx: Transaction, ids: Iterable[int], owner: str) -> int:
+    """Make those of *ids* that *owner* leased, and lost on the way, ready again, uncharged."""
+    rows = await tx.read_each(_LEASED_AMONG, sorted(set(ids)))
+    lost = [row for row in rows if row.lease_owner == owner]
+    await move(tx, lost, "ready")
+    return len(lost)
+
+
+async def adopt(tx: Transaction, ids: Iterable[int], owner: str, epoch: int) -> list[int]:
+    """Give *owner* the lease of what it holds anyway, from before the catalog's restart.
+
+    Returns those it has now; the others are settled, gone or somebody else's by now, and a
+    result for them is as welcome.
+    """
+    rows = await tx.read_each(_READY_AMONG, sorted(set(ids)))
+    to = {"new_state": "leased", "owner": owner, "epoch": epoch}
+    await _change(tx, _ADOPT, [(row, to) for row in rows])
+    return [row.id for row in rows]
+
+
+async def release_all(tx: Transaction) -> None:
+    """Make everything leased ready again, uncharged: an orderly stop is nobody's crash."""
+    rows = {row.id: row for row in (*await tx.read(_LEASED), *await tx.read(_EXECUTING))}
+    await move(tx, rows.values(), "ready")
+
+
+async def recover(tx: Transaction, run: str) -> tuple[int, int]:
+    """Return every lease; tells how many uncharged and how many charged.
+
+    Whoever opens the database is its only writer and has given no lease yet.  What was executing
+    in another run of the system is charged, because that run cannot have ended in order (see
+    `release_all`).  What was executing in this one is not, because only the catalog died; but it
+    stays on record until it is settled, given back or leased anew, since its worker may still be
+    at it and may yet take everything down.
+    """
+    rows = {row.id: row for row in (*await tx.read(_LEASED), *await tx.read(_EXECUTING))}
+    guilty = [row for row in rows.values() if row.executing_run not in (None, run)]
+    others = [row for row in rows.values() if row.executing_run in (None, run)]
+    await _crash(tx, guilty, UNCLEAN_STOP, "")
+    to = {"new_state": "ready", "owner": None, "epoch": None}
+    await _change(tx, _ADOPT, [(row, to) for row in others])
+    return len(others), len(guilty)
+
+
+async def charge(
+    tx: Transaction, ids: Iterable[int], exit_reason: str, stderr_tail: str, owner: str | None
+) -> int:
+    """Charge the death of a worker to the tasks it was executing; returns how many took it.
+
+    A task takes it while it is leased (if *owner* is given, to that one) or while it is on record
+    as executing.  So a result that was committed first and a death that is announced twice change
+    nothing.
+    """
+    rows = await tx.read_each(_GUILTY_AMONG, sorted(set(ids)))
+    guilty = [row for row in rows if row.state == "ready" or owner in (None, row.lease_owner)]
+    await _crash(tx, guilty, exit_reason, stderr_tail)
+    return len(guilty)
+
+
+async def _crash(
+    tx: Transaction, rows: Sequence[Record], exit_reason: str, stderr_tail: str
+) -> None:
+    change = {"reason": line(exit_reason), "stderr": tail(stderr_tail)}
+    changes = []
+    for row in rows:
+        crashes = row.crash_attempts + 1
+        state = "dead" if crashes >= CRASHES else "ready"
+        changes.append((row, change | {"new_state": state, "new_crash_attempts": crashes}))
+    await _change(tx, _CRASH, changes)
+
+
+async def fail(tx: Transaction, failures: Iterable[tuple[Record, Failed]]) -> None:
+    """What a reported failure costs, by whose fault it was.
+
+    The photo's fault is a verdict, whoever still holds the lease.  Any other failure counts only
+    against a lease: for a task that was returned meanwhile, or whose report comes a second time,
+    it says nothing new.
+    """
+    changes = []
+    for row, failed in failures:
+        if row.state != "leased" and (row.state, failed.fault) != ("ready", "photo"):
+            continue
+        state, attempts, not_before_ns = "ready", row.attempts, tx.now_ns
+        match failed.fault:
+            case "photo":
+                state = "dead"
+                attempts += 1
+            case "worker" | "busy":
+                attempts += 1
+                not_before_ns += wait_ns(row.id, attempts)
+                if attempts >= ATTEMPTS[failed.fault]:
+                    state = "dead"
+            case "host":
+                not_before_ns += HOST_AWAY_NS
+        change = {
+            "new_state": state,
+            "new_attempts": attempts,
+            "new_not_before_ns": not_before_ns,
+            "reason": line(failed.reason) or "no reason given",
+        }
+        changes.append((row, change))
+    await _change(tx, _FAIL, changes)
+
+
+async def retry(tx: Transaction, ids: Iterable[int], who: str) -> list[int]:
+    """Give dead letters, dropped ones too, a fresh start; returns which.
+
+    A suspect stays one: it may take nobody with it.
+    """
+    rows = await tx.read_each(_LETTERS, sorted(set(ids)))
+    changes = []
+    unskipped = []
+    for row in rows:
+        away = row.missing_since_ns is not None or row.space_state == "retired"
+        changes.append((row, {"new_state": "parked" if away else "ready"}))
+        if row.state == "dropped" and row.file is not None and row.linked is None:
+            unskipped.append({"of_file": row.file, "new_skip_reason": None})
+            missing = row.missing_since_ns is not None
+            tx.count_file(-1, missing=missing, skipped=True)
+            tx.count_file(+1, missing=missing)
+    await tx.write(_SET_SKIP, unskipped)
+    await _change(tx, _RETRY, changes)
+    retried = [row.id for row in rows]
+    if retried:
+        await note(tx, who, f"retried tasks {retried}")
+    return retried
+
+
+async def drop(tx: Transaction, ids: Iterable[int], who: str) -> list[int]:
+    """Take dead letters off the list for good; returns which.
+
+    The file of a decode task is skipped from now on, with the reason.  A content that cannot be
+    embedded keeps its files; its task alone says that it was given up.
+    """
+    rows = [row for row in await tx.read_each(_LETTERS, sorted(set(ids))) if row.state == "dead"]
+    skipped = []
+    for row in rows:
+        # A file that was decoded before (and failed when that was to be repeated) stays a photo.
+        if row.file is not None and row.linked is None:
+            skipped.append(
+                {"of_file": row.file, "new_skip_reason": line(f"dropped: {row.last_error}")}
+            )
+            missing = row.missing_since_ns is not None
+            tx.count_file(-1, missing=missing, skipped=row.skip_reason is not None)
+            tx.count_file(+1, missing=missing, skipped=True)
+    await tx.write(_SET_SKIP, skipped)
+    await move(tx, rows, "dropped")
+    dropped = [row.id for row in rows]
+    if dropped:
+        await note(tx, who, f"dropped tasks {dropped}")
+    return dropped
+
+
+async def decode_again(tx: Transaction, of_contents: Iterable[int]) -> int:
+    """Have thumbnails made again that were lost, from the first file of each content."""
+    first = await tx.read_each(_FIRST_DECODED, sorted(set(of_contents)))
+    rows = await tx.read_each(_TASKS, [task for (task,) in first])
+    await _change(tx, _RETRY, [(row, {"new_state": "ready"}) for row in rows])
+    return len(rows)
+
+
+async def note(tx: Transaction, who: str, what: str) -> None:
+    """Write a line into the audit log."""
+    await tx.write(_AUDIT, [{"when_ns": tx.now_ns, "who": line(who), "what": line(what)}])

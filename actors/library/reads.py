@@ -1,0 +1,479 @@
+"""What the library can be asked.  Read-only, for every process; each question is one statement.
+
+One statement is one snapshot, so an answer never mixes two states, and no transaction stays open
+across an await, where it would keep the journal from being cut.  Long answers come in pages by
+key, never by offset.
+
+Spaces go by name here, as they do on the wire.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import anyio
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    ScalarSelect,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    exists,
+    func,
+    select,
+    union_all,
+)
+from sqlalchemy.engine import URL, make_url
+
+from actors.library import database
+from actors.library.counters import recount
+from actors.library.errors import CatalogNotReady, translated
+from actors.library.paths import absolute
+from actors.library.schema import (
+    VERSION,
+    FeedOp,
+    SpaceState,
+    contents,
+    counters,
+    directories,
+    feed,
+    files,
+    library,
+    roots,
+    spaces,
+    state_is,
+    tasks,
+    vectors,
+)
+from actors.library.space import Space
+from actors.library.statements import SLICE, Record, values
+from actors.messages import Kind, QueueStatus, Totals
+from actors.photo.facts import Facts
+
+#: Directories asked for by one statement of `Reader.known`.
+DIRECTORIES: Final = 256
+KINDS: Final[tuple[Kind, ...]] = ("decode", "embed")
+
+
+class FeedRow(NamedTuple):
+    seq: int
+    op: FeedOp
+    content: int
+    vector: bytes | None  #: None for a remove
+
+
+class KnownFile(NamedTuple):
+    id: int
+    name: bytes
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class HitRow(NamedTuple):
+    content: int
+    path: bytes  #: of the first file that is there
+    taken_at: str | None
+    width: int
+    height: int
+    digest: bytes
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    task: int
+    path: bytes
+    kind: Kind
+    reason: str
+    attempts: int
+    crash_attempts: int
+    exit_reason: str  #: of the last crash, "" when there was none
+    stderr_tail: str
+    when_ns: int
+
+
+class Photo(msgspec.Struct, frozen=True):
+    content: int
+    digest: bytes
+    facts: Facts
+    thumb_256: int
+    thumb_1024: int
+    added_ns: int
+    paths: list[bytes]  #: of every file that is there, the first one first
+
+
+class SpaceStatus(msgspec.Struct, frozen=True):
+    id: int
+    space: Space
+    state: SpaceState
+    complete: bool  #: every content has, or had, a task for it
+
+
+class LibraryInfo(msgspec.Struct, frozen=True):
+    uuid: str
+    created_ns: int
+
+
+_here: Final = files.c.missing_since_ns.is_(None)
+_space: Final = select(spaces.c.id).where(spaces.c.name == bindparam("space")).scalar_subquery()
+_active: Final = select(spaces.c.id).where(spaces.c.state == "active").scalar_subquery()
+
+
+def _is_live(content: ColumnElement[Any]) -> ColumnElement[bool]:
+    return exists(select(files.c.id).where(files.c.content == content, _here))
+
+
+def _first_file(content: ColumnElement[Any]) -> ScalarSelect[Any]:
+    return select(func.min(files.c.id)).where(files.c.content == content, _here).scalar_subquery()
+
+
+_LIBRARY = select(library)
+_SPACES = select(spaces).order_by(spaces.c.id)
+_FEED_HEAD = select(func.coalesce(func.max(feed.c.seq), 0))
+_FEED_AFTER = (
+    select(feed.c.seq, feed.c.op, feed.c.content, vectors.c.vector)
+    .select_from(
+        feed.outerjoin(
+            vectors,
+            and_(
+                feed.c.op == "add",
+                vectors.c.content == feed.c.content,
+                vectors.c.space == feed.c.space,
+            ),
+        )
+    )
+    .where(feed.c.seq > bindparam("after"), feed.c.space == _space)
+    .order_by(feed.c.seq)
+    .limit(bindparam("n"))
+)
+_VECTORS_OF = (
+    select(vectors.c.content, vectors.c.vector)
+    .where(
+        vectors.c.content > bindparam("after"),
+        vectors.c.space == _space,
+        _is_live(vectors.c.content),
+    )
+    .order_by(vectors.c.content)
+    .limit(bindparam("n"))
+)
+_PLACE = (roots.c.path.label("root"), directories.c.path.label("directory"), files.c.name)
+_HITS = (
+    select(
+        contents.c.id,
+        contents.c.taken_at,
+        contents.c.width,
+        contents.c.height,
+        contents.c.digest,
+        *_PLACE,
+    )
+    .select_from(
+        contents.join(files, files.c.id == _first_file(contents.c.id).correlate(contents))
+        .join(directories, directories.c.id == files.c.directory)
+        .join(roots, roots.c.id == directories.c.root)
+    )
+    .where(contents.c.id.in_(values()))
+)
+_PHOTO = (
+    select(contents, *_PLACE)
+    .select_from(
+        contents.outerjoin(files, and_(files.c.content == contents.c.id, _here))
+        .outerjoin(directories, directories.c.id == files.c.directory)
+        .outerjoin(roots, roots.c.id == directories.c.root)
+    )
+    .where(contents.c.id == bindparam("content"))
+    .order_by(files.c.id)
+)
+_KNOWN = (files.c.id, files.c.name, files.c.size, files.c.mtime_ns, files.c.ctime_ns)
+_KNOWN_FILES = select(*_KNOWN).where(
+    files.c.directory
+    == select(directories.c.id)
+    .where(
+        directories.c.root
+        == select(roots.c.id).where(roots.c.path == bindparam("root")).scalar_subquery(),
+        directories.c.path == bindparam("directory"),
+    )
+    .scalar_subquery(),
+    _here,
+)
+_DIRECTORIES = (
+    select(directories.c.id, directories.c.path)
+    .join(roots, roots.c.id == directories.c.root)
+    .where(
+        roots.c.path == bindparam("root"),
+        exists(select(files.c.id).where(files.c.directory == directories.c.id, _here)),
+    )
+    .order_by(directories.c.path)
+)
+_FILES_OF = select(files.c.directory, *_KNOWN).where(files.c.directory.in_(values()), _here)
+_COUNTERS = select(counters.c.kind, counters.c.state, counters.c.n)
+
+
+def _dead_letters(*, of_kind: bool) -> Executable:
+    # A decode task has a file; of any other task's content the first file that is there stands
+    # for it.  Without a file nobody misses it, and nobody is told.
+    statement = (
+        select(tasks, *_PLACE)
+        .select_from(
+            tasks.join(
+                files,
+                files.c.id
+                == func.coalesce(tasks.c.file, _first_file(tasks.c.content).correlate(tasks)),
+            )
+            .join(directories, directories.c.id == files.c.directory)
+            .join(roots, roots.c.id == directories.c.root)
+        )
+        .where(state_is("dead"), _here, tasks.c.id > bindparam("after"))
+        .order_by(tasks.c.id)
+        .limit(bindparam("n"))
+    )
+    return statement.where(tasks.c.kind == bindparam("kind")) if of_kind else statement
+
+
+_DEAD_LETTERS = _dead_letters(of_kind=False)
+_DEAD_LETTERS_OF_KIND = _dead_letters(of_kind=True)
+
+
+def _counter(kind: str, state: str | ColumnElement[str]) -> ColumnElement[int]:
+    one = select(counters.c.n).where(counters.c.kind == kind, counters.c.state == state)
+    return func.coalesce(one.scalar_subquery(), 0)
+
+
+def _contents_given_up(state: ColumnElement[bool]) -> ScalarSelect[int]:
+    return (
+        select(func.count())
+        .where(state, tasks.c.kind == "embed", tasks.c.space == _active)
+        .where(_is_live(tasks.c.content))
+        .scalar_subquery()
+    )
+
+
+_TOTALS = select(
+    _counter("file", "live").label("files"),
+    _counter("file", "skipped").label("skipped_files"),
+    _counter("file", "linked").label("linked"),
+    _counter("content", "live").label("contents"),
+    _counter("vector", cast(_active, Text)).label("indexed"),
+    select(func.count())
+    .select_from(tasks.join(files, files.c.id == tasks.c.file))
+    .where(state_is("dead"), tasks.c.kind == "decode", _here, files.c.content.is_(None))
+    .scalar_subquery()
+    .label("dead_files"),
+    _contents_given_up(state_is("dead")).label("dead_contents"),
+    _contents_given_up(state_is("dropped")).label("dropped_contents"),
+)
+
+
+def _miscounted() -> Executable:
+    counted = recount().subquery()
+    both = union_all(_COUNTERS, select(counted.c.kind, counted.c.state, -counted.c.n)).subquery()
+    difference = func.sum(both.c.n)
+    return (
+        select(both.c.kind, both.c.state, difference)
+        .group_by(both.c.kind, both.c.state)
+        .having(difference != 0)
+    )
+
+
+_MISCOUNTED = _miscounted()
+
+
+async def open_reader(url: str) -> "Reader":
+    """Open the catalog's database for reading.
+
+    Raises:
+        CatalogNotReady: the catalog has not made or upgraded it yet; come again.
+        LibraryError: see `actors.library.errors`.
+    """
+    where = make_url(url)
+    with translated(where):
+        version = await database.version_at(where)
+    if version < VERSION:
+        raise CatalogNotReady(
+            f"catalog {where.database} has schema {version}, this program reads {VERSION}; "
+            "the catalog process makes and upgrades it when it starts"
+        )
+    return Reader(where)
+
+
+class Reader:
+    """All questions.  Made by `open_reader`, ended by `close`; safe for concurrent use."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._engine = database.reader_engine(url)
+
+    async def close(self) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._engine.dispose()
+
+    async def _rows(self, statement: Executable, **parameters: Any) -> Sequence[Record]:
+        # A cancelled statement would cost its connection; it is short, so it may as well end.
+        with translated(self._url), anyio.CancelScope(shield=True):
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(statement, parameters)).all()
+        return rows
+
+    # ── the feed ────────────────────────────────────────────────────────────────────────────
+
+    async def feed_head(self) -> int:
+        """The number of the last feed row; 0 when there is none."""
+        return int((await self._rows(_FEED_HEAD))[0][0])
+
+    async def feed_after(self, seq: int, space: str, limit: int) -> list[FeedRow]:
+        """Up to *limit* rows of *space* after *seq*, oldest first.
+
+        The rows of other spaces are left out, so that fewer rows than *limit* mean: this was all
+        up to a head that was read before.
+        """
+        rows = await self._rows(_FEED_AFTER, after=seq, space=space, n=limit)
+        return [FeedRow._make(row) for row in rows]
+
+    async def vectors_of(
+        self, space: str, after_content: int, limit: int
+    ) -> list[tuple[int, bytes]]:
+        """Up to *limit* live (content, vector) with a content after *after_content*, by id.
+
+        To build an index: read `feed_head`, page through this, replay the feed from that head.
+        What changed meanwhile may be seen twice, never not at all; an add that is known and a
+        remove that is not must be no-ops.
+        """
+        rows = await self._rows(_VECTORS_OF, after=after_content, space=space, n=limit)
+        return [(row.content, row.vector) for row in rows]
+
+    # ── what is known of the disk ───────────────────────────────────────────────────────────
+
+    async def known_files(
+        self, root: bytes, directory: bytes
+    ) -> dict[bytes, tuple[int, int, int, int]]:
+        """The files in one directory: name → (id, size, mtime_ns, ctime_ns).
+
+        A missing file is not known: to the walk its return is news.
+        """
+        rows = await self._rows(_KNOWN_FILES, root=root, directory=directory)
+        return {name: (file, size, mtime, ctime) for file, name, size, mtime, ctime in rows}
+
+    async def known_directories(self, root: bytes) -> list[bytes]:
+        """The directories below *root* with files that are there, sorted as bytes."""
+        return [row.path for row in await self._rows(_DIRECTORIES, root=root)]
+
+    async def known(self, root: bytes) -> AsyncIterator[tuple[bytes, list[KnownFile]]]:
+        """All files below *root* that are there, one directory at a time, sorted as bytes.
+
+        Each step is as of its own time; nothing is held open between two.
+        """
+        below = await self._rows(_DIRECTORIES, root=root)
+        for start in range(0, len(below), DIRECTORIES):
+            part = below[start : start + DIRECTORIES]
+            rows = await self._rows(_FILES_OF, values=[row.id for row in part])
+            grouped: dict[int, list[KnownFile]] = {row.id: [] for row in part}
+            for row in rows:
+                grouped[row.directory].append(KnownFile._make(row[1:]))
+            for row in part:
+                # It may have been emptied since the list of directories was read.
+                if grouped[row.id]:
+                    yield row.path, grouped[row.id]
+
+    # ── photos ──────────────────────────────────────────────────────────────────────────────
+
+    async def hits(self, wanted: Sequence[int]) -> dict[int, HitRow]:
+        """What a result list shows of each content; one that has no file now is left out."""
+        hits = {}
+        for start in range(0, len(wanted), SLICE):
+            for row in await self._rows(_HITS, values=wanted[start : start + SLICE]):
+                path = absolute(row.root, row.directory, row.name)
+                hits[row.id] = HitRow(row.id, path, row.taken_at, row.width, row.height, row.digest)
+        return hits
+
+    async def photo(self, content: int) -> Photo | None:
+        """All that is known of one content; None when there is no such content."""
+        rows = await self._rows(_PHOTO, content=content)
+        if not rows:
+            return None
+        photo = rows[0]
+        return Photo(
+            content=photo.id,
+            digest=photo.digest,
+            facts=Facts(**{name: getattr(photo, name) for name in Facts.__struct_fields__}),
+            thumb_256=photo.thumb_256,
+            thumb_1024=photo.thumb_1024,
+            added_ns=photo.added_ns,
+            paths=[
+                absolute(row.root, row.directory, row.name) for row in rows if row.name is not None
+            ],
+        )
+
+    # ── how it stands ───────────────────────────────────────────────────────────────────────
+
+    async def info(self) -> LibraryInfo:
+        """What tells this library from every other one."""
+        (row,) = await self._rows(_LIBRARY)
+        return LibraryInfo(uuid=row.uuid, created_ns=row.created_ns)
+
+    async def spaces(self) -> list[SpaceStatus]:
+        """Every space, in the order in which they came."""
+        return [
+            SpaceStatus(
+                id=row.id,
+                space=Space(**{name: getattr(row, name) for name in Space.__struct_fields__}),
+                state=row.state,
+                complete=row.backfill_below == 0,
+            )
+            for row in await self._rows(_SPACES)
+        ]
+
+    async def queues(self) -> list[QueueStatus]:
+        """The counters of every kind of task."""
+        n = {(row.kind, row.state): row.n for row in await self._rows(_COUNTERS)}
+        return [
+            QueueStatus(
+                kind=kind,
+                ready=n.get((kind, "ready"), 0),
+                leased=n.get((kind, "leased"), 0),
+                done=n.get((kind, "done"), 0),
+                dead=n.get((kind, "dead"), 0),
+            )
+            for kind in KINDS
+        ]
+
+    async def totals(self) -> Totals:
+        """How every file that is there ended; the parts add up to the whole.
+
+        Of the files of one content the first stands for it and the others are duplicates.
+        """
+        (row,) = await self._rows(_TOTALS)
+        ended = {
+            "indexed": row.indexed,
+            "skipped": row.skipped_files + row.dropped_contents,
+            "dead": row.dead_files + row.dead_contents,
+            "duplicates": row.linked - row.contents,
+        }
+        return Totals(files=row.files, pending=row.files - sum(ended.values()), **ended)
+
+    async def dead_letters(
+        self, kind: Kind | None = None, *, after: int = 0, limit: int = 1000
+    ) -> list[DeadLetter]:
+        """Up to *limit* tasks that were given up, with an id after *after*, by id."""
+        page = {"after": after, "n": limit}
+        if kind is None:
+            rows = await self._rows(_DEAD_LETTERS, **page)
+        else:
+            rows = await self._rows(_DEAD_LETTERS_OF_KIND, kind=kind, **page)
+        return [
+            DeadLetter(
+                task=row.id,
+                path=absolute(row.root, row.directory, row.name),
+                kind=row.kind,
+                reason=row.last_error or "",
+                attempts=row.attempts,
+                crash_attempts=row.crash_attempts,
+                exit_reason=row.exit_reason or "",
+                stderr_tail=row.stderr_tail or "",
+                when_ns=row.updated_ns,
+            )
+            for row in rows
+        ]
+
+    async def miscounted(self) -> list[tuple[str, str, int]]:
+        """Counters that are wrong: (kind, state, by how much).  Slow, because it counts."""
+        return [(kind, state, int(n)) for kind, state, n in await self._rows(_MISCOUNTED)]

@@ -1,0 +1,157 @@
+"""Vector spaces: one revision of a model with one preprocessing, whose vectors compare.
+
+The first space is *active* at once.  A later one is *building* beside it, is given a task for
+every content, and becomes active in one transaction when the owner switches; the one before is
+*retired* and keeps its vectors and its tasks (parked), so that one can go back.
+"""
+
+from typing import Final
+
+import msgspec
+from sqlalchemy import bindparam, exists, func, insert, select, update
+
+from actors.library import queue
+from actors.library.errors import SpaceConflict, UnknownSpace
+from actors.library.schema import SpaceState, contents, spaces, tasks, vectors
+from actors.library.space import Space
+from actors.library.statements import Record, values
+from actors.library.transaction import Transaction
+
+#: Old photos are embedded anew after the photos that were just added.
+BACKFILL_PRIORITY: Final = -1
+
+
+_ALL = select(spaces)
+_OPEN = select(spaces.c.id).where(spaces.c.state != "retired")
+_NAMED = select(spaces).where(spaces.c.name == bindparam("named"))
+_INSERT = insert(spaces).returning(spaces.c.id)
+_REOPEN = (
+    update(spaces)
+    .where(spaces.c.id == bindparam("space"))
+    .values(state=bindparam("new_state"), backfill_below=None)
+)
+_ACTIVATE = update(spaces).where(spaces.c.id == bindparam("space")).values(state="active")
+_RETIRE = update(spaces).where(spaces.c.id == bindparam("space")).values(state="retired")
+_SET_MARK = (
+    update(spaces)
+    .where(spaces.c.id == bindparam("space"))
+    .values(backfill_below=bindparam("below"))
+)
+_TASKS_OF = select(tasks).where(
+    tasks.c.space == bindparam("space"), tasks.c.state.in_(values("states"))
+)
+_NEWEST = select(func.max(contents.c.id))
+_BELOW = (
+    select(
+        contents.c.id,
+        exists(
+            select(tasks.c.id).where(
+                tasks.c.content == contents.c.id,
+                tasks.c.kind == "embed",
+                tasks.c.space == bindparam("space"),
+            )
+        ).label("tasked"),
+        exists(
+            select(vectors.c.content).where(
+                vectors.c.content == contents.c.id, vectors.c.space == bindparam("space")
+            )
+        ).label("done"),
+    )
+    .where(contents.c.id < bindparam("below"))
+    .order_by(contents.c.id.desc())
+    .limit(bindparam("n"))
+)
+
+
+async def identify(tx: Transaction, name: str) -> Record:
+    """The row of the space called *name*.
+
+    Raises:
+        UnknownSpace: there is none.
+    """
+    rows = await tx.read(_NAMED, named=name)
+    if not rows:
+        raise UnknownSpace(f"no space is called {name!r}; register it first")
+    return rows[0]
+
+
+async def open_spaces(tx: Transaction) -> list[int]:
+    """The spaces for which new contents are embedded."""
+    return [row.id for row in await tx.read(_OPEN)]
+
+
+async def register(tx: Transaction, space: Space) -> int:
+    """Make *space* known, or open again if it was retired; returns its id.
+
+    Raises:
+        SpaceConflict: the name is taken by vectors that would not compare.
+    """
+    everything = await tx.read(_ALL)
+    wanted = msgspec.structs.asdict(space)
+    for row in everything:
+        if row.name == space.name:
+            known = {part: getattr(row, part) for part in wanted}
+            if known != wanted:
+                raise SpaceConflict(f"space {space.name!r} is {known}, so it cannot be {wanted}")
+            if row.state == "retired":
+                await _reopen(tx, row.id, "building")
+            return int(row.id)
+    state: SpaceState = "building" if any(row.state == "active" for row in everything) else "active"
+    inserted = await tx.connection.execute(_INSERT, [wanted | {"state": state}])
+    return int(inserted.scalar_one())
+
+
+async def _reopen(tx: Transaction, space: int, state: SpaceState) -> None:
+    # Contents that came while it was retired have no task: the backfill starts from the newest.
+    await tx.write(_REOPEN, [{"space": space, "new_state": state}])
+    await queue.move(tx, await tx.read(_TASKS_OF, space=space, states=["parked"]), "ready")
+
+
+async def activate(tx: Transaction, name: str, who: str) -> None:
+    """Serve searches from the space called *name* and retire the one that did."""
+    chosen = await identify(tx, name)
+    if chosen.state == "active":
+        return
+    for row in await tx.read(_ALL):
+        if row.state == "active":
+            await retire(tx, row)
+    if chosen.state == "retired":
+        await _reopen(tx, chosen.id, "active")
+    else:
+        await tx.write(_ACTIVATE, [{"space": chosen.id}])
+    await queue.note(tx, who, f"made {name} the active space")
+
+
+async def retire(tx: Transaction, row: Record) -> None:
+    """Embed nothing more for this space; its vectors stay."""
+    await tx.write(_RETIRE, [{"space": row.id}])
+    waiting = await tx.read(_TASKS_OF, space=row.id, states=["ready", "leased"])
+    await queue.move(tx, waiting, "parked")
+
+
+async def backfill(tx: Transaction, name: str, n: int) -> int:
+    """Give the next *n* older contents a task, newest first, where they lack one.
+
+    Returns how many contents were looked at; 0 when none is left.  The place is kept in the
+    database, so that a million contents are looked at once and not once a slice.
+    """
+    space = await identify(tx, name)
+    if space.state == "retired":
+        return 0
+    below = space.backfill_below
+    if below is None:
+        below = ((await tx.connection.execute(_NEWEST)).scalar() or 0) + 1
+    rows = await tx.read(_BELOW, space=space.id, below=below, n=n)
+    await queue.add(
+        tx,
+        "embed",
+        [
+            {"content": row.id, "space": space.id, "priority": BACKFILL_PRIORITY}
+            for row in rows
+            if not (row.tasked or row.done)
+        ],
+    )
+    below = rows[-1].id if rows else 0
+    if below != space.backfill_below:
+        await tx.write(_SET_MARK, [{"space": space.id, "below": below}])
+    return len(rows)

@@ -1,0 +1,254 @@
+"""The write half of the library: one object, one verb a transaction.
+
+For the catalog alone, which is the only writer.  Every verb takes lists and is meant to be called
+with hundreds of things at once: a commit waits for the disk.  A verb that was begun ends, with a
+commit or a rollback; a cancellation is delivered after that.  Verbs that are called at the same
+time run one after the other.
+"""
+
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Literal, overload
+
+import anyio
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.engine import URL, make_url
+
+from actors.library import database, files, queue, settling, spaces
+from actors.library.errors import translated
+from actors.library.schema import feed, library
+from actors.library.space import Space
+from actors.library.transaction import Transaction
+from actors.messages import DecodeTask, EmbedTask, Kind, Result, SeenFile
+
+_FEED_HEAD = select(func.coalesce(func.max(feed.c.seq), 0))
+
+
+class WriterStatistics(msgspec.Struct, frozen=True):
+    """Where the feed stands, and how many results were committed since the database was opened."""
+
+    feed_seq: int
+    decoded: int
+    embedded: int
+
+
+async def open_writer(url: str, *, run: str, epoch: int, now_ns: int) -> "Writer":
+    """Open the catalog's database for writing: make it, upgrade it, take back every lease.
+
+    *run* names the supervisor's run, *epoch* the catalog's incarnation in it; `queue.recover`
+    tells what a change of run means.
+
+    Raises:
+        LibraryError: see `actors.library.errors`; the database is as it was.
+    """
+    with translated(make_url(url)):
+        await database.prepare(make_url(url))
+    writer = Writer(make_url(url), run=run)
+    try:
+        await writer.recover(epoch, now_ns)
+    except BaseException:
+        await writer.dispose()
+        raise
+    return writer
+
+
+class Writer:
+    """All verbs that change the catalog.  Made by `open_writer`, ended by `close`."""
+
+    def __init__(self, url: URL, *, run: str) -> None:
+        self._url = url
+        self._run = run
+        self._engine = database.writer_engine(url)
+        self._feed_seq = 0
+        self._decoded = 0
+        self._embedded = 0
+
+    def statistics(self) -> WriterStatistics:
+        return WriterStatistics(self._feed_seq, self._decoded, self._embedded)
+
+    @asynccontextmanager
+    async def _transaction(self, now_ns: int) -> AsyncIterator[Transaction]:
+        with translated(self._url), anyio.CancelScope(shield=True):
+            async with self._engine.begin() as connection:
+                tx = Transaction(connection, now_ns)
+                yield tx
+                await tx.finish()
+                head = (await connection.execute(_FEED_HEAD)).scalar_one() if tx.fed else 0
+            # Only now is it true.
+            self._feed_seq = max(self._feed_seq, head)
+
+    # ── the walk ────────────────────────────────────────────────────────────────────────────
+
+    async def seen(
+        self, root: bytes, reported: Iterable[SeenFile], priority: int, now_ns: int
+    ) -> None:
+        """See `files.seen`."""
+        async with self._transaction(now_ns) as tx:
+            await files.seen(tx, root, reported, priority)
+
+    async def vanished(self, ids: Iterable[int], now_ns: int) -> None:
+        """See `files.vanished`."""
+        async with self._transaction(now_ns) as tx:
+            await files.vanished(tx, ids)
+
+    # ── spaces ──────────────────────────────────────────────────────────────────────────────
+
+    async def register_space(self, space: Space, now_ns: int) -> int:
+        """See `spaces.register`.  Call `backfill` afterwards until it returns 0."""
+        async with self._transaction(now_ns) as tx:
+            return await spaces.register(tx, space)
+
+    async def backfill(self, space: str, n: int, now_ns: int) -> int:
+        """See `spaces.backfill`."""
+        async with self._transaction(now_ns) as tx:
+            return await spaces.backfill(tx, space, n)
+
+    async def activate_space(self, space: str, now_ns: int, *, who: str = "owner") -> None:
+        """See `spaces.activate`."""
+        async with self._transaction(now_ns) as tx:
+            await spaces.activate(tx, space, who)
+
+    async def retire_space(self, space: str, now_ns: int, *, who: str = "owner") -> None:
+        """Give up a space that is being built; see `spaces.retire`."""
+        async with self._transaction(now_ns) as tx:
+            await spaces.retire(tx, await spaces.identify(tx, space))
+            await queue.note(tx, who, f"retired the space {space}")
+
+    # ── the queue ───────────────────────────────────────────────────────────────────────────
+
+    @overload
+    async def lease(
+        self, kind: Literal["decode"], n: int, owner: str, epoch: int, now_ns: int
+    ) -> list[DecodeTask]: ...
+    @overload
+    async def lease(
+        self,
+        kind: Literal["embed"],
+        n: int,
+        owner: str,
+        epoch: int,
+        now_ns: int,
+        *,
+        space: str | None = ...,
+    ) -> list[EmbedTask]: ...
+    async def lease(
+        self,
+        kind: Kind,
+        n: int,
+        owner: str,
+        epoch: int,
+        now_ns: int,
+        *,
+        space: str | None = None,
+    ) -> list[DecodeTask] | list[EmbedTask]:
+        """Up to *n* ready tasks for *owner*, in its incarnation *epoch*.
+
+        Ordinary tasks come before suspects, urgent ones before patient ones, old before new.
+        Embed tasks come from every space that is not retired, or from *space* only.
+        """
+        async with self._transaction(now_ns) as tx:
+            of = None if space is None else int((await spaces.identify(tx, space)).id)
+            if kind == "decode":
+                return await queue.lease_decodes(tx, n, owner, epoch)
+            return await queue.lease_embeds(tx, n, owner, epoch, space=of)
+
+    async def executing(self, tasks: Iterable[int], now_ns: int) -> list[int]:
+        """See `queue.executing`."""
+        async with self._transaction(now_ns) as tx:
+            return await queue.executing(tx, tasks, self._run)
+
+    async def settle(self, results: Iterable[Result], now_ns: int) -> list[int]:
+        """See `settling.settle`; returns the tasks to answer as committed, which is all of them."""
+        async with self._transaction(now_ns) as tx:
+            settled = await settling.settle(tx, results)
+        self._decoded += settled.decoded
+        self._embedded += settled.embedded
+        return settled.tasks
+
+    async def give_back(self, owner: str, epoch: int, now_ns: int) -> int:
+        """See `queue.give_back`."""
+        async with self._transaction(now_ns) as tx:
+            return await queue.give_back(tx, owner, epoch)
+
+    async def give_back_some(self, tasks: Iterable[int], owner: str, now_ns: int) -> int:
+        """See `queue.give_back_some`."""
+        async with self._transaction(now_ns) as tx:
+            return await queue.give_back_some(tx, tasks, owner)
+
+    async def adopt(self, tasks: Iterable[int], owner: str, epoch: int, now_ns: int) -> list[int]:
+        """See `queue.adopt`."""
+        async with self._transaction(now_ns) as tx:
+            return await queue.adopt(tx, tasks, owner, epoch)
+
+    async def charge(
+        self,
+        tasks: Iterable[int],
+        exit_reason: str,
+        stderr_tail: str,
+        now_ns: int,
+        *,
+        owner: str | None = None,
+    ) -> int:
+        """See `queue.charge`."""
+        async with self._transaction(now_ns) as tx:
+            return await queue.charge(tx, tasks, exit_reason, stderr_tail, owner)
+
+    async def decode_again(self, contents: Iterable[int], now_ns: int) -> int:
+        """See `queue.decode_again`."""
+        async with self._transaction(now_ns) as tx:
+            return await queue.decode_again(tx, contents)
+
+    # ── dead letters ────────────────────────────────────────────────────────────────────────
+
+    async def retry(self, tasks: Iterable[int], now_ns: int, *, who: str = "owner") -> list[int]:
+        """See `queue.retry`."""
+        async with self._transaction(now_ns) as tx:
+            return await queue.retry(tx, tasks, who)
+
+    async def drop(self, tasks: Iterable[int], now_ns: int, *, who: str = "owner") -> list[int]:
+        """See `queue.drop`."""
+        async with self._transaction(now_ns) as tx:
+            return await queue.drop(tx, tasks, who)
+
+    # ── life ────────────────────────────────────────────────────────────────────────────────
+
+    async def recover(self, epoch: int, now_ns: int) -> None:
+        """Take over from whoever wrote before; `open_writer` does it."""
+        async with self._transaction(now_ns) as tx:
+            first = tx.insert(library).on_conflict_do_nothing()
+            await tx.write(first, [{"id": 1, "uuid": str(uuid.uuid4()), "created_ns": now_ns}])
+            returned, charged = await queue.recover(tx, self._run)
+            if charged:
+                what = (
+                    f"run {self._run} epoch {epoch}: {returned} leases returned, {charged} charged"
+                )
+                await queue.note(tx, "catalog", what)
+            tx.fed = True  # so that the head is read
+
+    async def checkpoint(self) -> None:
+        """Move the journal into the database and cut it to nothing; hourly, and at the end."""
+        if self._engine.dialect.name != "sqlite":
+            return
+        with translated(self._url), anyio.CancelScope(shield=True):
+            # Not inside BEGIN: a checkpoint cannot be part of a transaction.
+            async with self._engine.connect() as connection:
+                raw = await connection.get_raw_connection()
+                driver = raw.driver_connection
+                assert driver is not None
+                await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def close(self, now_ns: int) -> None:
+        """End in order: no lease outlives the catalog, and nobody is charged for that."""
+        try:
+            async with self._transaction(now_ns) as tx:
+                await queue.release_all(tx)
+            await self.checkpoint()
+        finally:
+            await self.dispose()
+
+    async def dispose(self) -> None:
+        """Let go of the database as it is."""
+        with anyio.CancelScope(shield=True):
+            await self._engine.dispose()

@@ -1,0 +1,67 @@
+"""Results on their way to the catalog: kept until it says that they are committed.
+
+Sent again to every new incarnation of the catalog; it answers what it has already with the
+same `Committed`.  So a result is computed once as long as its worker lives, whatever happens
+to the catalog meanwhile.
+"""
+
+from collections.abc import Callable
+
+import anyio
+
+from actors.messages import Committed, Result, Results
+from runtime.errors import RuntimeFault
+from runtime.node import Ref
+
+#: results a message; at 2 KiB a vector well below the limit of a body
+MOST = 256
+ANSWER_S = 30.0
+RETRY_S = 0.2
+
+
+class Outbox:
+    """Results not yet committed, oldest first.
+
+    Args:
+        catalog: who commits.
+        on_committed: hears the ids of tasks that are settled for good.
+    """
+
+    def __init__(self, catalog: Ref, on_committed: Callable[[list[int]], None]) -> None:
+        self._catalog = catalog
+        self._on_committed = on_committed
+        self._results: dict[int, Result] = {}
+        self._changed = anyio.Event()
+        self._emptied = anyio.Event()
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def put(self, results: list[Result]) -> None:
+        self._results.update((each.task, each) for each in results)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Send and re-send until cancelled."""
+        while True:
+            while not self._results:
+                self._changed = anyio.Event()
+                await self._changed.wait()
+            batch = list(self._results.values())[:MOST]
+            try:
+                answer = await self._catalog.ask(Results(batch), ANSWER_S)
+            except RuntimeFault:
+                await anyio.sleep(RETRY_S)
+                continue
+            assert isinstance(answer, Committed)
+            for task in answer.tasks:
+                self._results.pop(task, None)
+            self._on_committed(answer.tasks)
+            if not self._results:
+                self._emptied.set()
+
+    async def wait_empty(self) -> None:
+        """Return once everything is committed."""
+        while self._results:
+            self._emptied = anyio.Event()
+            await self._emptied.wait()

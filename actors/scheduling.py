@@ -1,0 +1,177 @@
+"""Who may use the device next, and with which batch.  Pure: no clock, no sockets.
+
+One lease a device, held for one batch.  A worker gets a batch before it gets the lease, so
+that it reads thumbnails and builds tensors while another batch runs; tasks are bound to a
+worker as late as that allows.  Late binding is what makes priorities true (Triton switches
+its prefetching off for the same reason).
+
+A batch is sent once it fills half of the largest bucket, or when its oldest task has waited:
+`IDLE_WAIT_S` while nobody works, so that a single new photo is searchable soon, and
+`BUSY_WAIT_S` while the device is busy anyway.  A suspect (somebody died of it or beside it)
+runs alone.
+
+What a dead worker held goes back to the head of the queue, except the tasks its shared page
+showed as executing: those the catalog charges and hands out again.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from actors.messages import EmbedTask, Pull
+from runtime.demand import Demand, Offer
+
+IDLE_WAIT_S = 0.1
+BUSY_WAIT_S = 2.0
+
+
+class SendBatch(msgspec.Struct, frozen=True):
+    worker: str
+    batch: int
+    bucket: int
+    tasks: list[EmbedTask]
+
+
+class SendGrant(msgspec.Struct, frozen=True):
+    worker: str
+    batch: int
+    lease: int
+
+
+Effect: TypeAlias = SendBatch | SendGrant
+
+
+class Lease(msgspec.Struct, frozen=True):
+    id: int
+    worker: str
+    batch: int
+    since: float
+
+
+class SchedulerStatistics(msgspec.Struct, frozen=True):
+    queued: int
+    batches: int  #: sent and not released
+    leases: int  #: granted so far
+    busy_s: float  #: seconds the device was leased
+
+
+class SchedulerCore:
+    """One class of work on one device.
+
+    Args:
+        buckets: batch sizes the model was warmed with, ascending.
+        window: tasks to hold from the catalog; enough to fill the next batches.
+    """
+
+    def __init__(self, buckets: Sequence[int], window: int) -> None:
+        self.buckets = sorted(buckets)
+        self.offer = Offer(window)
+        self._demand = Demand()
+        self._queue: deque[tuple[EmbedTask, float]] = deque()  # with time of arrival
+        self._suspects: deque[EmbedTask] = deque()
+        self._batches: dict[tuple[str, int], list[EmbedTask]] = {}
+        self._prepared: deque[tuple[str, int]] = deque()
+        self._lease: Lease | None = None
+        self._leases = 0
+        self._busy_s = 0.0
+
+    def tasks_arrived(self, delivery: int, tasks: Iterable[EmbedTask], now: float) -> list[Effect]:
+        by_id = {each.id: each for each in tasks}
+        for each in self.offer.deliver(delivery, by_id):
+            task = by_id[each]
+            if task.suspect:
+                self._suspects.append(task)
+            else:
+                self._queue.append((task, now))
+        return self.tick(now)
+
+    def worker_pulls(self, worker: str, epoch: int, pull: Pull, now: float) -> list[Effect]:
+        """A standing offer of a worker.
+
+        What it no longer holds although it was sent to it, the catalog has committed; what it
+        holds that we never sent (our predecessor did) the catalog will hear of from it.
+        """
+        _, lost = self._demand.offer(worker, epoch, pull.window, pull.outstanding, pull.delivery)
+        self.offer.settle(lost)
+        return self.tick(now)
+
+    def worker_prepared(self, worker: str, batch: int, now: float) -> list[Effect]:
+        key = (worker, batch)
+        runs = self._lease is not None and key == (self._lease.worker, self._lease.batch)
+        if key in self._batches and key not in self._prepared and not runs:
+            self._prepared.append(key)
+        return self.tick(now)
+
+    def worker_released(self, worker: str, batch: int, lease: int, now: float) -> list[Effect]:
+        if self._lease is not None and self._lease.id == lease and self._lease.worker == worker:
+            self._busy_s += now - self._lease.since
+            self._lease = None
+        self._batches.pop((worker, batch), None)
+        return self.tick(now)
+
+    def worker_died(
+        self, worker: str, epoch: int, executing: Sequence[int], now: float
+    ) -> list[Effect]:
+        self._demand.gone(worker, epoch)
+        if self._lease is not None and self._lease.worker == worker:
+            self._lease = None
+        self._prepared = deque(each for each in self._prepared if each[0] != worker)
+        charged = set(executing)
+        held = [
+            task
+            for key in sorted(key for key in self._batches if key[0] == worker)
+            for task in self._batches.pop(key)
+        ]
+        self.offer.settle(charged)
+        for task in reversed([each for each in held if each.id not in charged]):
+            if task.suspect:
+                self._suspects.appendleft(task)
+            else:
+                self._queue.appendleft((task, now))
+        return self.tick(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Whatever can be sent now."""
+        effects: list[Effect] = []
+        for worker in self._demand.waiting():
+            effects += self._send_to(worker, now)
+        if self._lease is None and self._prepared:
+            worker, batch = self._prepared.popleft()
+            self._leases += 1
+            self._lease = Lease(self._leases, worker, batch, now)
+            effects.append(SendGrant(worker, batch, self._leases))
+        return effects
+
+    def next_tick_s(self, now: float) -> float | None:
+        """Seconds until waiting alone makes a batch due; None while nothing waits for that."""
+        if not self._queue or not self._demand.waiting():
+            return None
+        return max(self._queue[0][1] + self._wait_s - now, 0.0)
+
+    @property
+    def _wait_s(self) -> float:
+        return BUSY_WAIT_S if self._batches else IDLE_WAIT_S
+
+    def _send_to(self, worker: str, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        largest = self.buckets[-1]
+        while room := self._demand.room(worker):
+            if self._suspects and not self._batches:
+                tasks = [self._suspects.popleft()]
+            else:
+                count = min(len(self._queue), largest, room)
+                ripe = bool(self._queue) and now - self._queue[0][1] >= self._wait_s
+                if not count or not (count * 2 >= largest or ripe):
+                    break
+                tasks = [self._queue.popleft()[0] for _ in range(count)]
+            number = self._demand.delivered(worker, [each.id for each in tasks])
+            bucket = next(each for each in self.buckets if each >= len(tasks))
+            self._batches[worker, number] = tasks
+            effects.append(SendBatch(worker, number, bucket, tasks))
+        return effects
+
+    def statistics(self) -> SchedulerStatistics:
+        queued = len(self._queue) + len(self._suspects)
+        return SchedulerStatistics(queued, len(self._batches), self._leases, self._busy_s)

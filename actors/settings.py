@@ -1,0 +1,67 @@
+"""What each actor is told at birth; light to import, for the composition root."""
+
+from typing import Literal
+
+import msgspec
+
+from actors.library.space import Space
+
+
+class CatalogSettings(msgspec.Struct, frozen=True):
+    database: str  #: SQLAlchemy URL
+    data: str
+    space: Space
+    roots: list[bytes]  #: absolute paths of the folders of originals
+
+
+class IndexSettings(msgspec.Struct, frozen=True):
+    database: str
+    directory: str  #: where snapshots are kept
+    space: str
+    dimensions: int
+    backend: str = "faiss"
+    threads: int = 1
+
+
+class SchedulerSettings(msgspec.Struct, frozen=True):
+    buckets: list[int]
+    device: str = "cpu:0"
+
+
+class EmbedSettings(msgspec.Struct, frozen=True):
+    pack: str  #: directory of the pack
+    derived: str
+    buckets: list[int]
+    device: str = "cpu:0"
+    threads: int = 1
+
+
+class IngestSettings(msgspec.Struct, frozen=True):
+    database: str
+    roots: list[bytes]
+    watch: bool
+    scan_interval_s: float  #: 0: at start only
+
+
+class DecodeSettings(msgspec.Struct, frozen=True):
+    derived: str
+
+
+class TextSettings(msgspec.Struct, frozen=True):
+    pack: str
+    threads: int = 1
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Paths are bytes, as everywhere between processes."""
+
+    data: bytes  #: where the token lies
+    derived: bytes  #: where the thumbnails lie
+    database: str  #: URL of the catalog's database
+    pack: str  #: name of the model pack that answers
+    demo: bool  #: that pack understands drawings only
+    profile: str
+    roots: tuple[str, ...] = ()  #: printable names of the photo folders, shown on the page
+    host: str = "127.0.0.1"
+    port: int = 8765  #: 0 for any
+    auth: Literal["token", "none"] = "token"

@@ -1,0 +1,150 @@
+"""From words to pictures: text tower, index, library.
+
+The way of a query has three hops, each with a deadline; nothing here waits for indexing.
+Between 20 and 30 % of queries repeat, so the vectors of the latest `CACHED` are kept; they are
+forgotten when the text tower comes up anew, because it may have come up with another model.
+"""
+
+import time
+import uuid
+from collections import OrderedDict
+from typing import Final
+
+from actors.library.paths import printable
+from actors.messages import EncodeText, Found, Hit, Nearest, Neighbours, Vectors
+from actors.web.about import About
+from actors.web.board import Board
+from actors.web.errors import Refusal
+from actors.web.library import Library, Row
+from actors.web.metrics import Metrics
+from actors.web.questions import ask
+from actors.web.thumbnails import url
+from runtime.node import Ref, trace
+
+#: 2 KiB each at 512 dimensions
+CACHED: Final = 1024
+MOST_HITS: Final = 500
+LONGEST_QUERY: Final = 1000
+TEXT_S: Final = 5.0
+INDEX_S: Final = 5.0
+
+#: characters of a file name that would command a terminal or turn the line around it
+_COMMANDS: Final = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F)]
+_ESCAPES: Final = {
+    each: chr(each).encode("unicode_escape").decode()
+    for each in [*_COMMANDS, *range(0x2066, 0x206A)]
+}
+
+
+class Searcher:
+    """Answers queries; one for the process.
+
+    Args:
+        text: who turns words into vectors.
+        index: who knows what is near to a vector.
+        library: who knows what is behind the ids.
+        board: who knows how many photos there are to be found.
+        metrics: where latencies are counted.
+        about: which model answers.
+    """
+
+    def __init__(
+        self,
+        *,
+        text: Ref,
+        index: Ref,
+        library: Library,
+        board: Board,
+        metrics: Metrics,
+        about: About,
+    ) -> None:
+        self._text = text
+        self._index = index
+        self._library = library
+        self._board = board
+        self._metrics = metrics
+        self._about = about
+        self._vectors: OrderedDict[str, Vectors] = OrderedDict()
+
+    def forget(self) -> None:
+        """Trust no vector of an earlier text tower."""
+        self._vectors.clear()
+
+    async def search(self, query: str, k: int) -> Found:
+        """The *k* photos that show best what *query* says.
+
+        Raises:
+            Refusal: bad_request, or one of the neighbours cannot answer.
+        """
+        started = time.perf_counter()
+        if not trace.get():
+            trace.set(uuid.uuid4().bytes)
+        try:
+            found = await self._search(_clean(query), k, started)
+        except Refusal as refusal:
+            self._metrics.refused(refusal.code)
+            raise
+        self._metrics.answered(found.seconds)
+        return found
+
+    async def _search(self, query: str, k: int, started: float) -> Found:
+        if not 1 <= k <= MOST_HITS:
+            raise Refusal("bad_request", f"k must be from 1 to {MOST_HITS}, not {k}")
+        vectors = await self._encode(query)
+        nearest = Nearest(vectors.space, vectors.data, k)
+        near = await ask(self._index, nearest, Neighbours, INDEX_S)
+        contents, scores = near.contents[0], near.scores[0]
+        rows = await self._library.rows(contents)
+        indexed = await self._board.vectors()
+        return Found(
+            hits=[
+                _hit(rows[content], score)
+                for content, score in zip(contents, scores, strict=True)
+                if content in rows  # gone since the index last heard
+            ],
+            model=self._about.model,
+            demo=self._about.demo,
+            indexed=indexed,
+            seconds=time.perf_counter() - started,
+            degraded=near.degraded,
+        )
+
+    async def _encode(self, query: str) -> Vectors:
+        cached = self._vectors.get(query)
+        if cached is not None:
+            self._vectors.move_to_end(query)
+            self._metrics.cache_hits.inc()
+            return cached
+        incarnation = self._text.incarnation
+        vectors = await ask(self._text, EncodeText([query]), Vectors, TEXT_S)
+        if self._text.incarnation == incarnation:
+            self._vectors[query] = vectors
+            if len(self._vectors) > CACHED:
+                self._vectors.popitem(last=False)
+        return vectors
+
+
+def _clean(query: str) -> str:
+    query = " ".join(query.split())
+    if not query:
+        raise Refusal("bad_request", "the query is empty")
+    if len(query) > LONGEST_QUERY:
+        raise Refusal("bad_request", f"the query is longer than {LONGEST_QUERY} characters")
+    if not query.isascii():
+        try:
+            query.encode()
+        except UnicodeEncodeError as error:
+            raise Refusal("bad_request", "the query holds half of a surrogate pair") from error
+    return query
+
+
+def _hit(row: Row, score: float) -> Hit:
+    return Hit(
+        content=row.content,
+        path=printable(row.path).translate(_ESCAPES),
+        score=score,
+        taken_at=row.taken_at,
+        thumbnail=url(row.content, 256, row.digest),
+        width=row.width,
+        height=row.height,
+    )

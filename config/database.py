@@ -1,0 +1,55 @@
+"""Database URLs as people write them, and as the database layer takes them.
+
+The names people have in their `.env` are those of synchronous drivers; the catalog uses
+asynchronous ones.  Nothing here opens anything.
+"""
+
+from pathlib import Path
+
+from config.paths import absolute
+
+SQLITE = "sqlite+aiosqlite:///"
+POSTGRES = "postgresql+asyncpg://"
+
+_SQLITE_NAMES = frozenset({"sqlite", "sqlite+aiosqlite", "sqlite+pysqlite"})
+_POSTGRES_NAMES = frozenset(
+    {
+        "postgres",
+        "postgresql",
+        "postgresql+asyncpg",
+        "postgresql+psycopg",
+        "postgresql+psycopg2",
+    }
+)
+
+
+def async_url(url: str, base: Path, home: str) -> str:
+    """*url* with the asynchronous driver; a relative SQLite path is taken from *base*.
+
+    `sqlite:///a/b` is relative, `sqlite:////a/b` absolute, as in SQLAlchemy, which decodes no
+    percent signs in that part either.
+
+    Raises:
+        ValueError: *url* names no database we know, told as the end of a sentence without
+            the URL itself, which may hold a password.
+    """
+    scheme, colon, rest = url.partition("://")
+    if not colon:
+        raise ValueError("must be a URL such as sqlite:///catalog.sqlite")
+    if scheme in _POSTGRES_NAMES:
+        return POSTGRES + rest
+    if scheme not in _SQLITE_NAMES:
+        raise ValueError("must be a sqlite or postgresql URL")
+    if not rest.startswith("/"):
+        raise ValueError("needs three slashes before a relative path, four before an absolute one")
+    path = rest[1:]
+    if path in ("", ":memory:"):
+        raise ValueError("must name a file: a database in memory would lose the library")
+    if "?" in path:
+        raise ValueError("must be a plain path: options after `?` are not understood")
+    return sqlite_url(absolute(path, base, home))
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of the SQLite file at the absolute *path*."""
+    return f"{SQLITE}{path}"

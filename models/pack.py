@@ -1,0 +1,203 @@
+"""A model pack: a folder with a `pack.toml` that says what lies in it and how to use it.
+
+The toml is the contract between whoever made the graphs and the adapters here: files and their
+sha256, licence, how a picture becomes a tensor, how words become ids, which tensor carries what.
+What a graph can tell about itself — dtypes, shapes, whether its batch is fixed — is read from the
+graph and not repeated.  A key nobody knows is an error with its path: a misspelt `resample` would
+otherwise give vectors that are a little wrong for ever.
+
+Sections are optional; a pack offers what it has.  *space* names the vectors: two packs may be
+compared only where it is equal, so a new training, another precision or another preprocessing is
+a new space.
+
+Unknown here: where packs are fetched from, and whether their licence was agreed to.
+"""
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+import msgspec
+
+from models.errors import PackBroken, PackNotFound
+
+#: Packs that come with the program; the last place to look.
+BUILT_IN = Path(__file__).parent / "packs"
+
+MANIFEST = "pack.toml"
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Precision = Literal["fp32", "fp16", "fp16-weights", "int8"]
+Channels = tuple[float, float, float]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of everything in a pack.toml."""
+
+
+class ImageGraph(Section, frozen=True):
+    """The graph that turns pictures into vectors, and the way from pixels to its tensor."""
+
+    file: str
+    sha256: Sha256
+    precision: Precision
+    memory_mib: Positive  #: measured peak at the largest bucket
+    buckets: tuple[Positive, ...]  #: batch sizes it is run with, rising
+    size: Positive  #: side of the square the graph takes, pixels
+    resize: Literal["shortest", "squash"]  #: shorter side to *size* and centre crop, or both sides
+    resample: Literal["bicubic", "bilinear", "lanczos", "hamming", "box", "nearest"]
+    mean: Channels  #: on the scale 0–1, in the order of *colour*
+    std: Channels
+    colour: Literal["RGB", "BGR"]
+    layout: Literal["NCHW", "NHWC"]
+    preprocess: str  #: revision of the lines above, part of a task's key
+    input: str
+    output: str
+    normalised: bool  #: whether the graph ends in an L2 norm; we normalise either way
+
+    def __post_init__(self) -> None:
+        _check_relative(self.file)
+        if not self.buckets or list(self.buckets) != sorted(set(self.buckets)):
+            raise ValueError("buckets must rise and not repeat")
+        if not all(value > 0 for value in self.std):
+            raise ValueError("std must be above zero")
+
+
+class TextGraph(Section, frozen=True):
+    """The graph that turns words into vectors of the same space, and its vocabulary."""
+
+    file: str
+    sha256: Sha256
+    tokenizer: str
+    tokenizer_sha256: Sha256
+    kind: Literal["tokenizers", "clip-bpe"]  #: a tokenizer.json, or OpenAI's merges in gzip
+    context: Annotated[int, msgspec.Meta(ge=2)]  #: ids a row, start and end included
+    pad: Annotated[int, msgspec.Meta(ge=0)]
+    input: str
+    output: str
+    normalised: bool
+
+    def __post_init__(self) -> None:
+        _check_relative(self.file)
+        _check_relative(self.tokenizer)
+
+
+class Embed(Section, frozen=True):
+    """Pictures and words as vectors of one space."""
+
+    dimensions: Positive
+    space: Name
+    image: ImageGraph
+    text: TextGraph
+
+
+class Manifest(Section, frozen=True):
+    """A pack.toml, word for word."""
+
+    name: Name
+    revision: str
+    licence: str
+    summary: str
+    demo: bool = False  #: understands too little to be trusted; whoever shows its answers says so
+    embed: Embed | None = None
+
+
+class Pack(Manifest, frozen=True, kw_only=True):
+    """A manifest and the folder it was read from."""
+
+    directory: Path
+
+    def path(self, file: str) -> Path:
+        return self.directory / file
+
+    def checksums(self) -> dict[str, str]:
+        """Each file the manifest names, with its sha256 in hex."""
+        if self.embed is None:
+            return {}
+        image, text = self.embed.image, self.embed.text
+        return {
+            image.file: image.sha256,
+            text.file: text.sha256,
+            text.tokenizer: text.tokenizer_sha256,
+        }
+
+    def require_embed(self) -> Embed:
+        """The [embed] section.
+
+        Raises:
+            PackBroken: this pack has none.
+        """
+        if self.embed is None:
+            raise PackBroken(self.path(MANIFEST), "has no [embed] section: it cannot search")
+        return self.embed
+
+
+def load_pack(directory: Path) -> Pack:
+    """Read *directory*'s pack.toml.  The files it names are not touched: see `verify`.
+
+    Raises:
+        PackBroken: there is no pack.toml, or it is no toml, or a key or value is wrong.
+    """
+    path = directory / MANIFEST
+    try:
+        manifest = msgspec.toml.decode(path.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise PackBroken(path, f"cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PackBroken(path, str(error)) from error
+    fields = {name: getattr(manifest, name) for name in manifest.__struct_fields__}
+    return Pack(directory=directory, **fields)
+
+
+def find_pack(name: str, search: list[Path]) -> Pack:
+    """The pack *name* in the first folder of *search* that has a subfolder of that name.
+
+    Raises:
+        PackNotFound: no folder has one; the error lists those that are there.
+        PackBroken: the folder is there and does not hold that pack.
+    """
+    plain = re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name)
+    for folder in search if plain else ():
+        directory = folder / name
+        if not directory.is_dir():
+            continue
+        pack = load_pack(directory)
+        if pack.name != name:
+            raise PackBroken(
+                directory / MANIFEST, f"names itself {pack.name!r}, but lies in a folder {name!r}"
+            )
+        return pack
+    present = {toml.parent.name for folder in search for toml in folder.glob(f"*/{MANIFEST}")}
+    raise PackNotFound(name, search, sorted(present))
+
+
+def verify(pack: Pack) -> None:
+    """Read every file of *pack* and compare its sha256 (some 400 MiB/s without SHA instructions).
+
+    Raises:
+        PackBroken: a file is missing, cannot be read, or is not the one the manifest names.
+    """
+    for file, expected in pack.checksums().items():
+        path = pack.path(file)
+        try:
+            with path.open("rb") as stream:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+                size = stream.tell()
+        except OSError as error:
+            raise PackBroken(
+                path, f"expected a file with sha256 {expected}: {error.strerror}"
+            ) from error
+        if found != expected:
+            raise PackBroken(
+                path, f"expected sha256 {expected}, found {found} in {size} bytes: fetch it again"
+            )
+
+
+def _check_relative(file: str) -> None:
+    """A fetched manifest must not point at the rest of the disk."""
+    parts = PurePosixPath(file).parts
+    if not file or "\0" in file or ".." in parts or PurePosixPath(file).is_absolute():
+        raise ValueError(f"{file!r} is not a file inside the pack")

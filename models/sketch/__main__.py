@@ -1,0 +1,102 @@
+"""`python -m models.sketch render | train | export`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from models.pack import BUILT_IN
+from models.sketch.render import MOST_PICTURES, render
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # argparse would print its usage first; one line says it.
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _number(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= value <= MOST_PICTURES:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_PICTURES:,} pictures, got {text!r}")
+    return value
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected minutes above zero, got {text!r}")
+    return minutes
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text!r}")
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m models.sketch", description="The built-in demo model.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    drawing = commands.add_parser("render", help="draw pictures and their captions")
+    drawing.add_argument("--n", type=_number, required=True, metavar="N", help="how many")
+    drawing.add_argument("--seed", type=int, default=0, metavar="S", help="which ones")
+    drawing.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
+
+    training = commands.add_parser("train", help="train the towers (needs torch)")
+    training.add_argument("--minutes", type=_minutes, default=40, help="how long (default: 40)")
+    training.add_argument("--work", type=Path, required=True, metavar="DIR", help="its files")
+    training.add_argument("--resume", type=_file, metavar="FILE", help="a checkpoint to go on from")
+    training.add_argument(
+        "--rate", type=float, default=1.5e-3, help="highest learning rate (default: 0.0015)"
+    )
+
+    exporting = commands.add_parser("export", help="write the pack (needs torch and onnx)")
+    exporting.add_argument("--work", type=Path, required=True, metavar="DIR", help="as for train")
+    exporting.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        default=BUILT_IN / "sketch",
+        help="default: the pack that comes with the program",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (default: the process's own); returns the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.command == "render":
+        try:
+            render(options.n, options.seed, options.out)
+        except OSError as error:
+            print(f"{options.out}: {error.strerror}", file=sys.stderr)
+            return 1
+    elif options.command == "train":
+        # torch is a dependency of these two commands, not of the program.
+        from models.sketch.train import train  # noqa: PLC0415
+
+        options.work.mkdir(parents=True, exist_ok=True)
+        train(
+            options.work,
+            minutes=options.minutes,
+            peak_rate=options.rate,
+            resume=options.resume,
+        )
+    else:
+        from models.sketch.export import export  # noqa: PLC0415
+
+        export(options.work, options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,465 @@
+"""The composition root and the command line: settings → the tree of processes → one system.
+
+    supervisor                  supervises; does no photo work; tells who is up and who died
+    ├─ core                     catalog    the database, its only writer; the durable queue
+    │                           index      nearest neighbours; a follower of the catalog's feed
+    ├─ inference  (isolate)     scheduler  device leases and batches
+    │                           embed      pictures → vectors, one solo process
+    ├─ intake     (isolate)     ingest     walks and watches folders
+    │                           decode ×N  untrusted bytes → facts, thumbnails
+    └─ edge       (isolate)     text       words → vectors, for queries only
+                                gateway    websocket, HTTP, the page
+
+`python -m supervisor --originals FOLDER` runs it; the other commands talk to a running one.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import anyio
+import msgspec
+import typer
+
+from actors import console
+from actors.client import Client, NotRunning, Run
+from actors.console import Console
+from actors.library.paths import printable
+from actors.library.space import Space
+from actors.messages import CatalogStatus, Status, Totals
+from actors.settings import (
+    CatalogSettings,
+    DecodeSettings,
+    EmbedSettings,
+    GatewaySettings,
+    IndexSettings,
+    IngestSettings,
+    SchedulerSettings,
+    TextSettings,
+)
+from config.checks import check
+from config.errors import ConfigError
+from config.loading import load
+from config.settings import Settings
+from models.errors import ModelsError
+from models.pack import Pack, find_pack, verify
+from runtime import rundir
+from runtime.errors import AlreadyRunning, PlatformUnsupported, RunDirUnsafe, RuntimeFault
+from runtime.platform import check_platform
+from runtime.restart import EXIT_CONFIG, Backoff, Intensity, OnLimit
+from runtime.spec import ChildSpec, GroupSpec
+from runtime.supervision import Supervisor
+
+# Exit statuses beyond those of `config.errors`, from sysexits.h as well.
+EXIT_NOT_RUNNING = 69  # EX_UNAVAILABLE: the command needs a running system
+EXIT_GAVE_UP = 70  # EX_SOFTWARE: the tree could not be kept alive
+EXIT_BUSY = 75  # EX_TEMPFAIL: another instance holds the data directory
+
+PACKS = Path(__file__).resolve().parent / "models" / "packs"
+#: libraries of numbers start a thread a core unless told otherwise; we have our own processes
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+#: nice value of what must yield to the user, and to search
+BACKGROUND = 19
+POLL_S = 0.05
+
+
+def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
+    """Every process of one system, and what each is told."""
+    embed = pack.require_embed()
+    derived, database = str(settings.library.derived), settings.library.database
+    roots = [os.fsencode(each) for each in settings.originals]
+    buckets = list(settings.embed.buckets)
+    decoders = tuple(f"decode.{n}" for n in range(settings.decode.processes))
+    workers = ("ingest", *decoders, "scheduler", "embed")
+    space = Space(
+        name=embed.space,
+        pack=pack.name,
+        revision=pack.revision,
+        preprocess=embed.image.preprocess,
+        precision=embed.image.precision,
+        dimensions=embed.dimensions,
+    )
+    catalog = CatalogSettings(database, str(settings.data), space, roots)
+    index = IndexSettings(
+        database,
+        str(settings.data / "index"),
+        space.name,
+        space.dimensions,
+        backend=settings.vectors.backend,
+    )
+    ingest = IngestSettings(
+        database, roots, settings.ingest.watch and not once, settings.ingest.scan_interval
+    )
+    gateway = GatewaySettings(
+        data=os.fsencode(settings.data),
+        derived=os.fsencode(settings.library.derived),
+        database=database,
+        pack=pack.name,
+        demo=pack.demo,
+        profile=settings.profile,
+        roots=tuple(printable(each) for each in roots),
+        host=settings.gateway.host,
+        port=port,
+        auth=settings.gateway.auth,
+    )
+
+    def child(name: str, told: msgspec.Struct, *peers: str, nice: int = 0) -> ChildSpec:
+        module = name.partition(".")[0]
+        return ChildSpec(
+            name=name,
+            actor=f"actors.{module}:{module.capitalize()}",
+            settings=msgspec.msgpack.encode(told),
+            peers=peers,
+            on_limit=OnLimit.ESCALATE if module in {"catalog", "index"} else OnLimit.ISOLATE,
+            nice=nice,
+            startup_s=settings.runtime.startup,
+            env=ONE_THREAD,
+            log_level=settings.logs.level,
+        )
+
+    def group(name: str, *children: ChildSpec) -> GroupSpec:
+        return GroupSpec(name=name, children=children, intensity=intensity, backoff=backoff)
+
+    intensity = Intensity(settings.runtime.restarts, settings.runtime.period)
+    backoff = Backoff(settings.runtime.backoff, settings.runtime.backoff_cap)
+    pack_dir = str(pack.directory)
+    return GroupSpec(
+        name="root",
+        intensity=intensity,
+        backoff=backoff,
+        children=(
+            group(
+                "core",
+                child("catalog", catalog, "index", *workers),
+                child("index", index, "catalog"),
+            ),
+            group(
+                "inference",
+                child("scheduler", SchedulerSettings(buckets), "catalog", "embed", nice=BACKGROUND),
+                child(
+                    "embed",
+                    EmbedSettings(pack_dir, derived, buckets, threads=settings.device.threads),
+                    "catalog",
+                    "scheduler",
+                    nice=BACKGROUND,
+                ),
+            ),
+            group(
+                "intake",
+                child("ingest", ingest, "catalog", nice=BACKGROUND),
+                *(
+                    child(each, DecodeSettings(derived), "catalog", nice=BACKGROUND)
+                    for each in decoders
+                ),
+            ),
+            group(
+                "edge",
+                child("text", TextSettings(pack_dir)),
+                child("gateway", gateway, "text", "index", "catalog"),
+            ),
+        ),
+    )
+
+
+# ── running ─────────────────────────────────────────────────────────────────────────────────
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What `--once` did; files = indexed + skipped + dead + duplicates."""
+
+    files: int
+    indexed: int
+    skipped: int
+    dead: int
+    duplicates: int
+    inferences: dict[str, int]
+    decodes: int
+    restarts: dict[str, int]
+    seconds: float
+    ready_seconds: float
+
+
+class Session:
+    """One run of the tree on one data directory, from lock to exit status."""
+
+    def __init__(self, settings: Settings, pack: Pack, run_dir: Path, out: Console) -> None:
+        self.settings = settings
+        self.out = out
+        self.run_dir = run_dir
+        self.run_id = secrets.token_hex(8)
+        self._pack = pack
+        self._started = time.monotonic()
+        self.summary: Summary | None = None
+        self.problem = ""
+
+    async def serve(self, *, once: bool) -> int:
+        """Run until stopped, or until everything is indexed; the exit status."""
+        port = 0 if once else self.settings.gateway.port
+        supervisor = Supervisor(
+            tree(self.settings, self._pack, port=port, once=once),
+            run_dir=self.run_dir,
+            run=self.run_id,
+            on_line=self.out.line,
+            on_event=self.out.event,
+        )
+        async with supervisor.running(), anyio.create_task_group() as tasks:
+            tasks.start_soon(self._obey_signals, supervisor)
+            tasks.start_soon(self._accompany, supervisor, once)
+            code = await supervisor.wait_stopped()
+            tasks.cancel_scope.cancel()
+        if code:
+            return code if code == EXIT_CONFIG else EXIT_GAVE_UP
+        return EXIT_GAVE_UP if self.problem else 0
+
+    async def _obey_signals(self, supervisor: Supervisor) -> None:
+        """First Ctrl-C: an orderly stop.  Second: at once."""
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                if supervisor.stopping:
+                    supervisor.kill()
+                    self.out.say("stopped at once; the next start resumes")
+                    os._exit(128 + number)
+                self.out.say("stopping; press Ctrl-C again to stop at once")
+                supervisor.stop()
+
+    async def _accompany(self, supervisor: Supervisor, once: bool) -> None:  # noqa: FBT001
+        await supervisor.all_ready.wait()
+        ready_s = time.monotonic() - self._started
+        _write_run(self.settings.data, self._run(_http_address(self.run_dir)))
+        async with Client.connect(self.settings.data) as client:
+            if not once:
+                await self._greet(client, ready_s)
+                return
+            await self._index_all(client, supervisor, ready_s)
+        supervisor.stop()
+
+    async def _greet(self, client: Client, ready_s: float) -> None:
+        try:
+            link = await client.link()
+        except RuntimeFault as error:  # it may be on its way back; the system works without
+            link = f"the page did not answer: {error}"
+        self.out.say(f"ready after {ready_s:.1f} s: {link}")
+        if self._pack.demo:
+            self.out.say("demo model: understands drawings only")
+
+    async def _index_all(self, client: Client, supervisor: Supervisor, ready_s: float) -> None:
+        """Wait until nothing is left to do, then sum up."""
+        while True:
+            with contextlib.suppress(RuntimeFault):
+                status = await client.status()
+                if lost := _lost(status):
+                    self.problem = f"{lost} cannot work; see above"
+                    return
+                if status.catalog is not None and _settled(status, status.catalog):
+                    seconds = time.monotonic() - self._started
+                    totals = await client.totals()
+                    break
+            await anyio.sleep(POLL_S)
+        if status.catalog.scan_error:
+            self.out.say(f"not all folders could be read: {status.catalog.scan_error}")
+        self.summary = _sum_up(totals, status.catalog, supervisor, seconds, ready_s)
+
+    def _run(self, http: str) -> Run:
+        return Run(os.getpid(), self.run_id, str(self.run_dir), http)
+
+
+def _settled(status: Status, catalog: CatalogStatus) -> bool:
+    return catalog.settled and status.index is not None and status.index.seq >= catalog.feed_seq
+
+
+def _lost(status: Status) -> str:
+    """Who will not come back by itself, "" when nobody is lost."""
+    gone = [each.name for each in status.processes if each.state in {"broken", "isolated"}]
+    return ", ".join(gone)
+
+
+def _sum_up(
+    totals: Totals, catalog: CatalogStatus, supervisor: Supervisor, seconds: float, ready_s: float
+) -> Summary:
+    return Summary(
+        files=totals.files,
+        indexed=totals.indexed,
+        skipped=totals.skipped,
+        dead=totals.dead,
+        duplicates=totals.duplicates,
+        inferences={"embed": catalog.embeds},
+        decodes=catalog.decodes,
+        restarts={each.name: each.restarts for each in supervisor.processes()},
+        seconds=round(seconds, 3),
+        ready_seconds=round(ready_s, 3),
+    )
+
+
+def _http_address(run_dir: Path) -> str:
+    bound = msgspec.json.decode((run_dir / "gateway.json").read_bytes(), type=dict[str, Any])
+    return f"http://{bound['host']}:{bound['port']}"
+
+
+def _write_run(data: Path, run: Run) -> None:
+    """`run.json` in one step, for its owner's eyes."""
+    partial = data / "run.json.partial"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(run))
+    partial.replace(data / "run.json")
+
+
+@contextlib.contextmanager
+def _claimed(data: Path) -> Iterator[Path]:
+    """The data directory, locked, and a run directory for it; both let go at the end."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = rundir.lock(data / "lock")
+    try:
+        run_dir = rundir.make(data, secrets.token_hex(4))
+        try:
+            yield run_dir
+        finally:
+            (data / "run.json").unlink(missing_ok=True)
+            shutil.rmtree(run_dir, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _find_pack(settings: Settings) -> Pack:
+    pack = find_pack(settings.model.pack, [*settings.model.search, settings.data / "packs", PACKS])
+    verify(pack)
+    return pack
+
+
+# ── command line ────────────────────────────────────────────────────────────────────────────
+
+app = typer.Typer(
+    add_completion=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    help="Obscura makes a private photo library searchable, on this machine only.",
+)
+
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Data directory; default $OBSCURA_DATA or ~/.obscura.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"obscura: {message}", file=sys.stderr)  # noqa: T201 - the person at the terminal
+    raise typer.Exit(code)
+
+
+@app.callback()
+def run(
+    context: typer.Context,
+    profile: Annotated[str | None, typer.Option(help="P1 (default) or P2.")] = None,
+    originals: Annotated[
+        list[Path] | None, typer.Option(help="Folder of photos, only ever read; repeatable.")
+    ] = None,
+    data: DataOption = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Index everything, print a summary, exit.")
+    ] = False,
+    as_json: JsonOption = False,
+    port: Annotated[int | None, typer.Option(help="Port of the page; 0 for any.")] = None,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log as JSON lines.")] = False,
+) -> None:
+    """Run the system on a folder of photos."""
+    if context.invoked_subcommand is not None:
+        return
+    try:
+        check_platform()
+        settings = load(
+            {
+                "profile": profile,
+                "originals": tuple(originals) if originals else None,
+                "data": data,
+                "gateway.port": port,
+            }
+        )
+        check(settings)
+        pack = _find_pack(settings)
+        with _claimed(settings.data) as run_dir:
+            out = Console(level=settings.logs.level, as_json=log_json)
+            session = Session(settings, pack, run_dir, out)
+            code = anyio.run(lambda: session.serve(once=once))
+    except ConfigError as error:
+        _fail(str(error), error.exit_code)
+    except (ModelsError, PlatformUnsupported, RunDirUnsafe) as error:
+        _fail(str(error), EXIT_BUSY if isinstance(error, AlreadyRunning) else EXIT_CONFIG)
+    if session.problem:
+        _fail(session.problem, code)
+    if session.summary is not None:
+        console.print_summary(session.summary, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What the photo shows.")] = "",
+    k: Annotated[int, typer.Option("-k", help="How many photos.", min=1, max=500)] = 20,
+    as_json: JsonOption = False,
+    batch: Annotated[
+        Path | None, typer.Option(help="A query a line; a JSON line each on stdout.")
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Find photos by what they show."""
+    if batch is None and not query.strip():
+        _fail("search: say what to look for, or give --batch FILE", 2)
+    queries = [query]
+    if batch is not None:
+        try:
+            queries = batch.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            _fail(f"search: cannot read {batch}: {error}", 66)
+
+    async def ask() -> None:
+        async with Client.connect(data) as client:
+            for each in queries:
+                found = await client.search(each, k)
+                if as_json or batch is not None:
+                    console.print_json([console.result(hit) for hit in found.hits])
+                else:
+                    console.print_found(found)
+
+    _talk(ask)
+
+
+@app.command()
+def status(as_json: JsonOption = False, data: DataOption = None) -> None:
+    """What every part of the system is doing."""
+
+    async def ask() -> None:
+        async with Client.connect(data) as client:
+            answer = await client.status()
+            totals = await client.totals()
+            if as_json:
+                console.print_json({"totals": totals, **msgspec.structs.asdict(answer)})
+            else:
+                console.print_status(answer, totals)
+
+    _talk(ask)
+
+
+def _talk(ask: Any) -> None:
+    try:
+        anyio.run(ask)
+    except Exception as error:
+        _report(error)
+
+
+def _report(error: Exception) -> NoReturn:
+    if isinstance(error, NotRunning):
+        _fail(str(error), EXIT_NOT_RUNNING)
+    if isinstance(error, RuntimeFault):
+        _fail(f"the running system did not answer: {error}", EXIT_BUSY)
+    raise error
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,392 @@
+"""Random histories: whatever happens in whatever order, nothing is lost and nothing counts twice.
+
+The world has a disk, a walk that tells of it (sometimes in part, sometimes twice), workers that
+hold tasks and keep results until they are answered, answers that get lost, deaths of workers, of
+the catalog and of the whole machine, a change of the model, and an owner who retries and drops.
+After every step the catalog has to be consistent; in the end the world calms down, and then
+everything must have come to its end.
+"""
+
+import asyncio
+import tempfile
+from collections import defaultdict
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import exists, select
+
+from actors.library.schema import contents, directories, files, spaces, tasks, vectors
+from actors.messages import DecodeTask, Embedded, EmbedTask, Failed, Result, SeenFile, Skipped
+from tests.actors.library.catalogs import CLIP, ROOT, SECOND, Catalog, decoded, digest_of
+
+T = TypeVar("T")
+
+given_up = tasks.alias("given_up")
+
+SPACES = [CLIP, msgspec.structs.replace(CLIP, name="other", pack="other", dimensions=2)]
+DIMENSIONS = {space.name: space.dimensions for space in SPACES}
+
+PATHS = [(b"", b"a"), (b"", b"b"), (b"x", b"a"), (b"x", b"\xff"), (b"y/z", b"a")]
+#: What a file may hold.  The last two are no photo, and a photo that cannot be read.
+TEXT, TORN = b"text", b"torn"
+HOLDINGS = [b"beach", b"dog", b"cat", TEXT, TORN]
+OWNERS = ["decode.0", "decode.1", "embed"]
+
+
+class World(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.folder = tempfile.TemporaryDirectory()
+        self.catalog = Catalog(f"sqlite+aiosqlite:///{self.folder.name}/catalog.sqlite")
+        self.disk: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}
+        self.versions = 0
+        self.held: dict[str, list[DecodeTask | EmbedTask]] = defaultdict(list)
+        self.mail: list[Result] = []  # sent and maybe committed, but not yet answered
+        self.nonce = 0
+        self.vectors: dict[tuple[int, int], bytes] = {}  # as first seen in the database
+        self.holds: dict[tuple[bytes, int], bytes] = {}  # what a path held in each version
+        self.runs = 1
+        self.live_at: list[tuple[int, dict[str, set[int]]]] = []
+
+    def do(self, what: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run(what)
+
+    @property
+    def writer(self):
+        return self.catalog.writer
+
+    @property
+    def now(self) -> int:
+        return self.catalog.now
+
+    @initialize()
+    def begin(self) -> None:
+        self.do(self.catalog.open())
+        self.do(self.writer.register_space(CLIP, self.now))
+
+    # ── the disk and the walk ───────────────────────────────────────────────────────────────
+
+    @rule(path=st.sampled_from(PATHS), holding=st.sampled_from(HOLDINGS))
+    def save(self, path, holding) -> None:
+        self.versions += 1
+        self.disk[path] = (self.versions, holding)
+        self.holds[b"/".join(part for part in path if part), self.versions] = holding
+
+    @rule(path=st.sampled_from(PATHS))
+    def delete(self, path) -> None:
+        self.disk.pop(path, None)
+
+    @rule(path=st.sampled_from(PATHS), other=st.sampled_from(PATHS))
+    def swap(self, path, other) -> None:
+        """A file may even come back in an old version."""
+        if path in self.disk and other in self.disk:
+            self.disk[path], self.disk[other] = self.disk[other], self.disk[path]
+            for each in (path, other):
+                version, holding = self.disk[each]
+                self.holds[b"/".join(part for part in each if part), version] = holding
+
+    async def _walk(self, paths: set[tuple[bytes, bytes]], skip: str, priority: int) -> None:
+        news, gone = [], []
+        known = {
+            (directory, file.name): file
+            async for directory, found in self.catalog.reader.known(ROOT)
+            for file in found
+        }
+        for path in sorted(paths):
+            version, _ = self.disk.get(path, (None, b""))
+            if version is None:
+                if path in known:
+                    gone.append(known[path].id)
+            elif path not in known or known[path].mtime_ns != version:
+                news.append(SeenFile(path[0], path[1], 1, version, version, skip))
+        await self.writer.seen(ROOT, news, priority, self.now)
+        await self.writer.vanished(gone, self.now)
+
+    @rule(
+        paths=st.sets(st.sampled_from(PATHS), min_size=1),
+        priority=st.integers(0, 1),
+        skip=st.sampled_from(["", "", "", "excluded"]),
+    )
+    def walk(self, paths, priority, skip) -> None:
+        self.do(self._walk(paths, skip, priority))
+
+    @rule(path=st.sampled_from(PATHS), skip=st.sampled_from(["", "excluded"]))
+    def report(self, path, skip) -> None:
+        """A report that brings nothing new, or a rule that was changed."""
+        if path in self.disk:
+            version, _ = self.disk[path]
+            file = SeenFile(path[0], path[1], 1, version, version, skip)
+            self.do(self.writer.seen(ROOT, [file, file], 0, self.now))
+
+    # ── workers ─────────────────────────────────────────────────────────────────────────────
+
+    @rule(owner=st.sampled_from(OWNERS), n=st.integers(1, 4))
+    def pull(self, owner, n) -> None:
+        pulled: list[DecodeTask] | list[EmbedTask]
+        if owner == "embed":
+            pulled = self.do(self.catalog.embeds(n=n))
+        else:
+            pulled = self.do(self.catalog.decodes(n=n, owner=owner))
+        self.held[owner] += pulled
+
+    def _result(self, task: DecodeTask | EmbedTask) -> Result:
+        if isinstance(task, EmbedTask):
+            self.nonce += 1  # every computation gives other bytes, so that the first can be told
+            space = self.space_of_task(task.id)
+            vector = self.nonce.to_bytes(4 * DIMENSIONS[space], "little")
+            return Embedded(task.id, task.content, space, vector)
+        # As if read when it was seen: a decoder that finds another key on disk says nothing.
+        holding = self.holds[task.path.removeprefix(ROOT + b"/"), task.mtime_ns]
+        if holding == TEXT:
+            return Skipped(task.id, "text")
+        if holding == TORN:
+            return Failed(task.id, "photo", "truncated")
+        return decoded(task, holding)
+
+    def space_of_task(self, task: int) -> str:
+        query = select(spaces.c.name).join(tasks, tasks.c.space == spaces.c.id)
+        ((name,),) = self.do(self.catalog.reader._rows(query.where(tasks.c.id == task)))
+        return str(name)
+
+    @rule(owner=st.sampled_from(OWNERS), n=st.integers(1, 4), data=st.data())
+    def work(self, owner, n, data) -> None:
+        """Compute; the results go out and are kept until they are answered."""
+        for task in self.held[owner][:n]:
+            fault = data.draw(st.sampled_from(["", "", "", "", "worker", "busy", "host"]))
+            self.mail.append(Failed(task.id, fault, fault) if fault else self._result(task))
+        del self.held[owner][:n]
+
+    @precondition(lambda self: self.mail)
+    @rule(data=st.data(), answered=st.booleans(), doubled=st.booleans())
+    def deliver(self, data, answered, doubled) -> None:
+        """Some results arrive, in any order; an answer that gets lost means: again later."""
+        some = data.draw(st.lists(st.sampled_from(range(len(self.mail))), unique=True, min_size=1))
+        results = [self.mail[i] for i in some] * (1 + doubled)
+        settled = self.do(self.writer.settle(results, self.now))
+        assert set(settled) == {result.task for result in results}
+        if answered:
+            self.mail = [each for i, each in enumerate(self.mail) if i not in some]
+
+    @rule(owner=st.sampled_from(OWNERS))
+    def mark(self, owner) -> None:
+        self.do(self.writer.executing([task.id for task in self.held[owner]], self.now))
+
+    @rule(owner=st.sampled_from(OWNERS), executing=st.integers(0, 2), twice=st.booleans())
+    def crash_worker(self, owner, executing, twice) -> None:
+        ids = [task.id for task in self.held.pop(owner, [])][:executing]
+        for _ in range(1 + twice):
+            self.do(self.writer.charge(ids, "signal 11", "Segmentation fault", self.now))
+            self.do(self.writer.give_back(owner, 1, self.now))
+
+    @rule(owner=st.sampled_from(OWNERS), n=st.integers(0, 2))
+    def lose_delivery(self, owner, n) -> None:
+        lost = [task.id for task in self.held[owner][:n]]
+        del self.held[owner][:n]
+        self.do(self.writer.give_back_some(lost, owner, self.now))
+
+    # ── the catalog and the machine ─────────────────────────────────────────────────────────
+
+    @rule(adopted=st.booleans())
+    def crash_catalog(self, adopted) -> None:
+        """Workers live on: they keep what they hold and what was not answered."""
+        self.do(self.catalog.restart())
+        for owner, held in self.held.items():
+            if adopted:
+                self.do(self.writer.adopt([task.id for task in held], owner, 1, self.now))
+
+    @rule()
+    def crash_machine(self) -> None:
+        self.held.clear()
+        self.mail.clear()
+        self.runs += 1
+        self.do(self.catalog.restart(run=f"run-{self.runs}"))
+
+    @rule()
+    def stop_in_order(self) -> None:
+        self.held.clear()
+        self.mail.clear()
+        self.runs += 1
+        self.do(self.catalog.close())
+        self.do(self.catalog.open(run=f"run-{self.runs}"))
+
+    @rule(seconds=st.sampled_from([1, 30, 600]))
+    def wait(self, seconds) -> None:
+        self.catalog.now += seconds * SECOND
+
+    # ── the owner ───────────────────────────────────────────────────────────────────────────
+
+    @rule(space=st.sampled_from(SPACES))
+    def register(self, space) -> None:
+        self.do(self.writer.register_space(space, self.now))
+
+    def _registered(self) -> list[str]:
+        return [status.space.name for status in self.do(self.catalog.reader.spaces())]
+
+    @rule(data=st.data())
+    def activate(self, data) -> None:
+        space = data.draw(st.sampled_from(self._registered()))
+        self.do(self.writer.activate_space(space, self.now))
+
+    @rule(data=st.data(), n=st.integers(1, 2))
+    def backfill(self, data, n) -> None:
+        space = data.draw(st.sampled_from(self._registered()))
+        self.do(self.writer.backfill(space, n, self.now))
+
+    @rule(tasks=st.sets(st.integers(1, 20)), drop=st.booleans())
+    def decide(self, tasks, drop) -> None:
+        verb = self.writer.drop if drop else self.writer.retry
+        self.do(verb(tasks, self.now))
+
+    @rule(contents=st.sets(st.integers(1, 4)))
+    def lose_thumbnails(self, contents) -> None:
+        self.do(self.writer.decode_again(contents, self.now))
+
+    # ── what always holds ───────────────────────────────────────────────────────────────────
+
+    def _live(self) -> dict[str, set[int]]:
+        return {
+            space: {content for content, _ in self.do(self.catalog.reader.vectors_of(space, 0, 99))}
+            for space in self._registered()
+        }
+
+    @invariant()
+    def counters_equal_a_recount(self) -> None:
+        assert self.do(self.catalog.reader.miscounted()) == []
+
+    @invariant()
+    def every_file_is_counted_in_one_way(self) -> None:
+        totals = self.do(self.catalog.totals())
+        assert min(msgspec.structs.astuple(totals)) >= 0
+        assert totals.files <= len(PATHS)
+
+    @invariant()
+    def a_replay_of_the_feed_from_anywhere_gives_the_live_vectors(self) -> None:
+        live = self._live()
+        for seq, then in [(0, {}), *self.live_at[-5:]]:
+            for space, wanted in live.items():
+                replayed = set(then.get(space, set()))
+                for row in self.do(self.catalog.reader.feed_after(seq, space, 9999)):
+                    if row.op == "add":
+                        assert row.content not in replayed
+                        assert row.vector is not None
+                        replayed.add(row.content)
+                    else:
+                        replayed.remove(row.content)
+                assert replayed == wanted
+        self.live_at.append((self.do(self.catalog.reader.feed_head()), live))
+
+    @invariant()
+    def a_vector_is_committed_once_and_never_changes(self) -> None:
+        query = select(vectors.c.content, vectors.c.space, vectors.c.vector)
+        for content, space, vector in self.do(self.catalog.reader._rows(query)):
+            assert self.vectors.setdefault((content, space), vector) == vector
+
+    @invariant()
+    def every_file_that_is_to_be_a_photo_has_one_task(self) -> None:
+        query = select(
+            files.c.skip_reason, files.c.content, files.c.missing_since_ns, tasks.c.state
+        ).select_from(files.outerjoin(tasks, tasks.c.file == files.c.id))
+        for skip, content, missing, state in self.do(self.catalog.reader._rows(query)):
+            assert skip is None or content is None
+            assert state is not None or skip is not None
+            if state in ("ready", "leased"):
+                assert missing is None
+            if state == "parked":
+                assert missing is not None
+            if state == "done":
+                assert (skip is None) != (content is None)
+
+    # ── how it ends ─────────────────────────────────────────────────────────────────────────
+
+    async def _settle_down(self) -> None:
+        """Nobody dies any more, and everybody does what there is to do."""
+        await self._walk(set(PATHS), "", 0)
+        everything = [
+            SeenFile(path[0], path[1], 1, version, version)
+            for path, (version, _) in self.disk.items()
+        ]
+        await self.writer.seen(ROOT, everything, 0, self.now)  # nothing is excluded any more
+        for space in await self.catalog.reader.spaces():
+            while await self.writer.backfill(space.space.name, 3, self.now):
+                pass
+
+    def teardown(self) -> None:
+        if not hasattr(self.catalog, "writer"):
+            return
+        self.do(self._settle_down())
+        for _ in range(100):
+            for owner in OWNERS:
+                self.pull(owner, 100)
+                results = [self._result(task) for task in self.held.pop(owner, [])]
+                self.do(self.writer.settle(results, self.now))
+            self.catalog.now += 600 * SECOND
+            # What was leased to somebody who forgot it goes back as its owner dies.
+            for owner in OWNERS:
+                self.do(self.writer.give_back(owner, 1, self.now))
+            if all(q.ready == q.leased == 0 for q in self.do(self.catalog.reader.queues())):
+                break
+        self.everything_has_come_to_its_end()
+        self.counters_equal_a_recount()
+        self.a_replay_of_the_feed_from_anywhere_gives_the_live_vectors()
+        self.a_vector_is_committed_once_and_never_changes()
+        self.every_file_that_is_to_be_a_photo_has_one_task()
+        self.do(self.catalog.close())
+        self.loop.close()
+        self.folder.cleanup()
+
+    def everything_has_come_to_its_end(self) -> None:
+        reader = self.catalog.reader
+        for queue in self.do(reader.queues()):
+            assert (queue.ready, queue.leased) == (0, 0)
+        totals = self.do(self.catalog.totals())
+        assert totals.pending == 0
+        assert totals.files == len(self.disk)
+        query = (
+            select(
+                directories.c.path,
+                files.c.name,
+                files.c.skip_reason,
+                contents.c.digest,
+                tasks.c.state,
+                exists(
+                    select(vectors.c.content)
+                    .join(spaces, spaces.c.id == vectors.c.space)
+                    .where(vectors.c.content == contents.c.id, spaces.c.state == "active")
+                ).label("indexed"),
+                exists(
+                    select(given_up.c.id)
+                    .join(spaces, spaces.c.id == given_up.c.space)
+                    .where(given_up.c.content == contents.c.id, spaces.c.state == "active")
+                    .where(given_up.c.state.in_(("dead", "dropped")))
+                ).label("given_up"),
+            )
+            .select_from(
+                files.join(directories, directories.c.id == files.c.directory)
+                .join(tasks, tasks.c.file == files.c.id)
+                .outerjoin(contents, contents.c.id == files.c.content)
+            )
+            .where(files.c.missing_since_ns.is_(None))
+        )
+        for row in self.do(reader._rows(query)):
+            _, holding = self.disk[row.path, row.name]
+            if row.digest is not None:
+                assert row.digest == digest_of(holding)
+                assert row.indexed != row.given_up
+            elif row.skip_reason is not None:
+                assert row.skip_reason.startswith("dropped") or holding == TEXT
+            else:
+                assert row.state == "dead"
+
+
+TestHistory = World.TestCase
+TestHistory.settings = settings(
+    max_examples=20,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)

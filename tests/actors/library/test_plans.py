@@ -1,0 +1,109 @@
+"""No statement walks a table that grows with the library.
+
+SQLite plans without statistics, so it plans for an empty database as for one of a million
+photos: what searches here searches there.
+"""
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from actors.library.space import Space
+from tests.actors.library.catalogs import ROOT, Catalog, decoded, embedded
+
+pytestmark = pytest.mark.anyio
+
+GROWING = ("files", "directories", "contents", "vectors", "tasks", "feed")
+#: An index of what is leased holds no more than all windows together.
+SMALL = "USING INDEX tasks_leased"
+
+
+@pytest.fixture
+def statements(catalog: Catalog):
+    """Every statement that reaches the database."""
+    seen: set[str] = set()
+
+    def note(*details):
+        seen.add(details[2])
+
+    for engine in (catalog.writer._engine, catalog.reader._engine):
+        event.listen(engine.sync_engine, "before_cursor_execute", note)
+    return seen
+
+
+def plan(tmp_path: Path, statement: str) -> list[str]:
+    """How SQLite means to do it; the values do not matter to it."""
+    if not re.match("SELECT|INSERT|UPDATE|DELETE", statement):
+        return []
+    connection = sqlite3.connect(tmp_path / "catalog.sqlite")
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {statement}", [None] * statement.count("?"))
+    details = [row[3] for row in rows]
+    connection.close()
+    return details
+
+
+async def live(catalog: Catalog) -> None:
+    """Use every verb and every question once."""
+    writer, reader, now = catalog.writer, catalog.reader, catalog.now
+    await catalog.index(b"a", b"b", b"c", same=b"x")
+    await catalog.index(b"d", b"e")
+    await catalog.index(b"e", version=2)
+    await catalog.lose(b"d", b"e")
+    await catalog.see(b"d")
+    await catalog.see(b"e", skip="no more")
+    await catalog.see(*[b"%d" % i for i in range(9)])
+    tasks = await catalog.decodes()
+    ids = [task.id for task in tasks]
+    await writer.executing(ids[:2], now)
+    await writer.charge(ids[:1], "signal 9", "", now)
+    await writer.adopt(ids[:1], "decode.0", 1, now)
+    await writer.give_back_some(ids[2:3], "decode.0", now)
+    for fault in ("photo", "worker", "host"):
+        await catalog.fail([tasks[4]], fault)
+    await catalog.settle(*[decoded(task) for task in tasks[5:]])
+    embeds = await catalog.embeds(space="clip")
+    await catalog.fail(embeds[:1], "photo")
+    await catalog.settle(*[embedded(task) for task in embeds[1:]])
+    await reader.dead_letters()
+    await reader.dead_letters("embed")
+    await writer.drop([embeds[0].id], now)
+    await writer.retry([embeds[0].id, tasks[4].id], now)
+    await writer.decode_again([1], now)
+    await writer.give_back("decode.0", 1, now)
+    await writer.register_space(Space("b", "b", "1", "1", "fp32", 4), now)
+    await writer.backfill("b", 100, now)
+    await writer.recover(2, now)
+    await reader.totals()
+    await reader.queues()
+    await reader.hits([1, 2])
+    await reader.photo(1)
+    await reader.known_files(ROOT, b"")
+    await reader.feed_after(0, "clip", 10)
+    await reader.vectors_of("clip", 0, 10)
+    await reader.spaces()
+    assert [each async for each in reader.known(ROOT)]
+
+
+async def test_no_verb_and_no_question_walks_a_growing_table(
+    catalog: Catalog, statements, tmp_path
+):
+    await live(catalog)
+    walks = []
+    for statement in statements:
+        for detail in plan(tmp_path, statement):
+            walked = re.match(r"SCAN (\w+)", detail)
+            if walked and walked[1] in GROWING and not detail.endswith(SMALL):
+                walks.append((detail, statement))
+    assert walks == []
+    assert len(statements) > 50
+
+
+async def test_a_lease_is_decided_by_its_index_alone(catalog: Catalog, statements, tmp_path):
+    await catalog.see(b"a")
+    await catalog.decodes()
+    (lease,) = [each for each in statements if "tasks.not_before_ns <=" in each]
+    wanted = "SEARCH tasks USING COVERING INDEX tasks_ready (kind=?)"
+    assert wanted in plan(tmp_path, lease)

@@ -1,0 +1,525 @@
+"""Who works on what, and what a failure costs."""
+
+import pytest
+
+from actors.library.backoff import HOST_AWAY_NS, wait_ns
+from actors.library.queue import ATTEMPTS, CRASHES, UNCLEAN_STOP
+from actors.messages import Failed
+from tests.actors.library.catalogs import SECOND, Catalog, decoded, embedded
+
+pytestmark = pytest.mark.anyio
+
+
+async def crash(catalog: Catalog, times: int, owner: str = "decode.0") -> None:
+    for _ in range(times):
+        tasks = await catalog.decodes(owner=owner)
+        await catalog.writer.charge(
+            [task.id for task in tasks], "signal 11", "Segmentation fault", catalog.now
+        )
+
+
+# ── leases ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_there_is_nothing_to_lease_in_an_empty_catalog(catalog: Catalog):
+    assert await catalog.decodes() == []
+    assert await catalog.embeds() == []
+
+
+async def test_nobody_gets_more_than_it_asked_for(catalog: Catalog):
+    await catalog.see(*[b"%d" % i for i in range(10)])
+    assert len(await catalog.decodes(n=3)) == 3
+    assert await catalog.decodes(n=0) == []
+    assert await catalog.counts("decode") == (7, 3, 0, 0)
+
+
+async def test_a_leased_task_is_not_leased_again(catalog: Catalog):
+    await catalog.see(b"a", b"b", b"c")
+    ids = [task.id for n in (2, 2, 2) for task in await catalog.decodes(n=n)]
+    assert ids == [1, 2, 3]
+
+
+async def test_watched_folders_come_first(catalog: Catalog):
+    await catalog.see(b"old")
+    await catalog.see(b"urgent", priority=5)
+    await catalog.see(b"newer")
+    assert [task.path for task in await catalog.decodes()] == [
+        b"/photos/urgent",
+        b"/photos/old",
+        b"/photos/newer",
+    ]
+
+
+async def test_an_embed_task_inherits_the_urgency_of_its_file(catalog: Catalog):
+    await catalog.see(b"old")
+    await catalog.see(b"urgent", priority=5)
+    tasks = await catalog.decodes()
+    await catalog.settle(*[decoded(task) for task in reversed(tasks)])
+    urgent, old = await catalog.embeds()
+    assert urgent.digest == decoded(tasks[0]).digest
+    assert old.digest == decoded(tasks[1]).digest
+
+
+async def test_suspects_come_after_ordinary_work_however_urgent(catalog: Catalog):
+    await catalog.see(b"poison", priority=9)
+    await crash(catalog, 1)
+    await catalog.see(b"fine")
+    tasks = await catalog.decodes()
+    assert [(task.path, task.suspect) for task in tasks] == [
+        (b"/photos/fine", False),
+        (b"/photos/poison", True),
+    ]
+
+
+async def test_an_embed_task_says_what_the_worker_has_to_know(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.settle(decoded(task))
+    (embed,) = await catalog.embeds()
+    assert (embed.content, embed.digest, embed.width, embed.height, embed.suspect) == (
+        1,
+        decoded(task).digest,
+        40,
+        30,
+        False,
+    )
+
+
+async def test_what_a_dead_incarnation_held_goes_back_uncharged(catalog: Catalog):
+    await catalog.see(b"a", b"b", b"c")
+    await catalog.writer.lease("decode", 1, "decode.0", 1, catalog.now)
+    await catalog.writer.lease("decode", 1, "decode.0", 2, catalog.now)
+    await catalog.writer.lease("decode", 1, "decode.1", 1, catalog.now)
+    assert await catalog.writer.give_back("decode.0", 1, catalog.now) == 1
+    assert await catalog.counts("decode") == (1, 2, 0, 0)
+    assert await catalog.writer.give_back("decode.0", 2, catalog.now) == 1
+    assert await catalog.writer.give_back("decode.0", 2, catalog.now) == 0
+    assert [task.suspect for task in await catalog.decodes()] == [False, False]
+
+
+async def test_what_was_lost_on_the_way_to_its_owner_goes_back(catalog: Catalog):
+    await catalog.see(b"a", b"b", b"c", b"d")
+    lost, kept = await catalog.decodes(n=2, owner="decode.0")
+    (others,) = await catalog.decodes(n=1, owner="decode.1")
+    ids = [lost.id, others.id, 4, 999]
+    assert await catalog.writer.give_back_some(ids, "decode.0", catalog.now) == 1
+    assert await catalog.counts("decode") == (2, 2, 0, 0)
+    assert [task.id for task in await catalog.decodes()] == [lost.id, 4]
+    assert kept.id not in (lost.id, 4)
+
+
+async def test_only_unsettled_tasks_can_be_executing(catalog: Catalog):
+    await catalog.see(b"a", b"b")
+    first, second = await catalog.decodes()
+    await catalog.settle(decoded(first))
+    ids = [first.id, second.id, 999]
+    assert await catalog.writer.executing(ids, catalog.now) == [second.id]
+
+
+# ── deaths ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_three_crashes_end_in_the_dead_letters_with_the_last_words(catalog: Catalog):
+    await catalog.see(b"poison.jpg")
+    await crash(catalog, CRASHES)
+    assert await catalog.decodes() == []
+    (letter,) = await catalog.reader.dead_letters()
+    assert letter.path == b"/photos/poison.jpg"
+    assert letter.crash_attempts == CRASHES
+    assert (letter.reason, letter.stderr_tail) == ("signal 11", "Segmentation fault")
+    assert letter.when_ns == catalog.now
+
+
+async def test_a_task_that_crashed_twice_may_still_succeed(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await crash(catalog, CRASHES - 1)
+    await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+    assert await catalog.counts("decode") == (0, 0, 1, 0)
+
+
+async def test_a_death_after_the_result_was_committed_charges_nobody(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.settle(decoded(task))
+    assert await catalog.writer.charge([task.id, 999], "signal 9", "", catalog.now) == 0
+    assert await catalog.counts("decode") == (0, 0, 1, 0)
+
+
+async def test_a_death_that_is_announced_twice_is_charged_once(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    assert await catalog.writer.charge([task.id, task.id], "signal 9", "", catalog.now) == 1
+    assert await catalog.writer.charge([task.id], "signal 9", "", catalog.now) == 0
+
+
+async def test_a_death_is_not_charged_to_a_task_that_another_holds_by_now(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes(owner="decode.1")
+    charged = await catalog.writer.charge([task.id], "signal 9", "", catalog.now, owner="decode.0")
+    assert charged == 0
+    assert await catalog.counts("decode") == (0, 1, 0, 0)
+
+
+async def test_a_result_that_was_on_its_way_when_the_worker_was_charged_counts(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    for _ in range(CRASHES):
+        await catalog.writer.charge([task.id], "signal 11", "", catalog.now)
+        await catalog.decodes()
+    assert await catalog.counts("decode") == (0, 0, 0, 1)
+    await catalog.settle(decoded(task))
+    assert await catalog.counts("decode") == (0, 0, 1, 0)
+
+
+# ── restarts ────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_when_only_the_catalog_dies_nobody_is_charged(catalog: Catalog):
+    await catalog.see(b"a", b"b")
+    tasks = await catalog.decodes()
+    await catalog.writer.executing([tasks[0].id], catalog.now)
+    await catalog.restart()
+    assert await catalog.counts("decode") == (2, 0, 0, 0)
+    assert [task.suspect for task in await catalog.decodes()] == [False, False]
+
+
+async def test_when_the_whole_system_dies_what_was_executing_is_charged(catalog: Catalog):
+    await catalog.see(b"a", b"b")
+    tasks = await catalog.decodes()
+    await catalog.writer.executing([tasks[0].id], catalog.now)
+    await catalog.restart(run="run-2")
+    fine, suspect = await catalog.decodes()
+    assert (fine.path, fine.suspect) == (b"/photos/b", False)
+    assert (suspect.path, suspect.suspect) == (b"/photos/a", True)
+
+
+async def test_a_photo_takes_the_machine_down_thrice_at_most(catalog: Catalog):
+    await catalog.see(b"bomb.jpg")
+    for run in range(CRASHES):
+        (task,) = await catalog.decodes()
+        await catalog.writer.executing([task.id], catalog.now)
+        await catalog.restart(run=f"after {run}")
+    assert await catalog.decodes() == []
+    (letter,) = await catalog.reader.dead_letters()
+    assert letter.reason == UNCLEAN_STOP
+
+
+async def test_a_worker_keeps_what_it_holds_over_a_restart_of_the_catalog(catalog: Catalog):
+    await catalog.see(b"a", b"b", b"c")
+    done, held, other = await catalog.decodes(owner="decode.0")
+    await catalog.restart()
+    await catalog.settle(decoded(done))
+    (taken,) = await catalog.decodes(n=1, owner="decode.1")
+    assert taken.id == held.id
+    ids = [done.id, held.id, other.id, 999]
+    assert await catalog.writer.adopt(ids, "decode.0", 1, catalog.now) == [other.id]
+    assert await catalog.decodes() == []
+    assert await catalog.writer.give_back("decode.0", 1, catalog.now) == 1
+
+
+async def test_a_photo_that_takes_the_catalog_along_first_is_charged_all_the_same(
+    catalog: Catalog,
+):
+    await catalog.see(b"bomb.jpg")
+    for run in range(CRASHES):
+        (task,) = await catalog.decodes()
+        await catalog.writer.executing([task.id], catalog.now)
+        await catalog.restart()
+        if run:
+            await catalog.writer.adopt([task.id], "decode.0", 1, catalog.now)
+        await catalog.restart(run=f"after {run}")
+    assert await catalog.counts("decode") == (0, 0, 0, 1)
+
+
+async def test_a_worker_that_died_together_with_the_catalog_is_charged_once(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.writer.executing([task.id], catalog.now)
+    await catalog.restart()
+    for charged in (1, 0):
+        assert await catalog.writer.charge([task.id], "signal 9", "", catalog.now) == charged
+    await catalog.restart(run="run-2")
+    await crash(catalog, 1)
+    assert await catalog.counts("decode") == (1, 0, 0, 0)
+
+
+async def test_a_worker_may_begin_before_the_new_catalog_has_adopted_it(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.restart()
+    assert await catalog.writer.executing([task.id], catalog.now) == [task.id]
+    await catalog.restart(run="run-2")
+    (task,) = await catalog.decodes()
+    assert task.suspect
+
+
+async def test_whoever_begins_anew_is_not_charged_for_the_one_before(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.writer.executing([task.id], catalog.now)
+    await catalog.restart()
+    await catalog.decodes(owner="decode.1")
+    await catalog.restart(run="run-2")
+    (task,) = await catalog.decodes()
+    assert not task.suspect
+
+
+async def test_an_orderly_stop_is_nobodys_crash(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.writer.executing([task.id], catalog.now)
+    await catalog.close()
+    await catalog.open(run="run-2")
+    (task,) = await catalog.decodes()
+    assert not task.suspect
+
+
+async def test_a_task_that_was_returned_is_no_longer_executing(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.writer.executing([task.id], catalog.now)
+    await catalog.writer.give_back("decode.0", 1, catalog.now)
+    await catalog.decodes()
+    await catalog.restart(run="run-2")
+    (task,) = await catalog.decodes()
+    assert not task.suspect
+
+
+async def test_a_late_result_from_before_the_restart_is_accepted(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.restart()
+    assert await catalog.settle(decoded(task)) == [task.id]
+    assert await catalog.counts("decode") == (0, 0, 1, 0)
+
+
+# ── failures ────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_bad_photo_costs_one_photo_at_once(catalog: Catalog):
+    await catalog.see(b"bad.jpg", b"good.jpg")
+    bad, good = await catalog.decodes()
+    await catalog.settle(Failed(bad.id, "photo", "truncated\nat byte 17"), decoded(good))
+    (letter,) = await catalog.reader.dead_letters("decode")
+    assert (letter.path, letter.reason) == (b"/photos/bad.jpg", "truncated at byte 17")
+    assert await catalog.reader.dead_letters("embed") == []
+    totals = await catalog.totals()
+    assert (totals.dead, totals.pending) == (1, 1)
+
+
+@pytest.mark.parametrize("fault", ["worker", "busy"])
+async def test_a_failed_task_waits_longer_each_time_and_then_is_dead(catalog: Catalog, fault):
+    await catalog.see(b"a.jpg")
+    for attempt in range(1, ATTEMPTS[fault]):
+        tasks = await catalog.decodes()
+        await catalog.fail(tasks, fault)
+        catalog.now += wait_ns(tasks[0].id, attempt) - 1
+        assert await catalog.decodes() == []
+        catalog.now += 1
+    await catalog.fail(await catalog.decodes(), fault)
+    (letter,) = await catalog.reader.dead_letters()
+    assert letter.attempts == ATTEMPTS[fault]
+    assert letter.reason == f"{fault} is at fault"
+
+
+async def test_a_host_that_is_away_is_waited_for_without_charge(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    for _ in range(50):
+        (task,) = await catalog.decodes()
+        await catalog.fail([task], "host")
+        assert await catalog.decodes() == []
+        catalog.now += HOST_AWAY_NS
+    assert await catalog.counts("decode") == (1, 0, 0, 0)
+
+
+async def test_a_failure_that_is_sent_twice_counts_once(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    for _ in range(ATTEMPTS["worker"]):
+        await catalog.fail([task], "worker")
+    assert await catalog.counts("decode") == (1, 0, 0, 0)
+
+
+async def test_a_late_failure_of_the_worker_says_nothing_about_a_returned_task(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.restart()
+    await catalog.fail([task], "worker")
+    assert [again.id for again in await catalog.decodes()] == [task.id]
+
+
+async def test_a_late_verdict_on_the_photo_counts(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.restart()
+    await catalog.fail([task], "photo")
+    assert await catalog.counts("decode") == (0, 0, 0, 1)
+
+
+async def test_a_verdict_on_a_file_that_vanished_meanwhile_is_not_believed(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.lose(b"a.jpg")
+    await catalog.fail([task], "photo")  # it could not be read, of course
+    await catalog.see(b"a.jpg")
+    assert await catalog.counts("decode") == (1, 0, 0, 0)
+
+
+async def test_a_failure_after_success_changes_nothing(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.settle(decoded(task))
+    await catalog.fail([task], "photo")
+    assert await catalog.counts("decode") == (0, 0, 1, 0)
+
+
+# ── dead letters ────────────────────────────────────────────────────────────────────────────
+
+
+async def test_only_dead_letters_can_be_retried_or_dropped(catalog: Catalog):
+    await catalog.see(b"a", b"b")
+    await catalog.decodes(n=1)
+    assert await catalog.writer.retry([1, 2, 999], catalog.now) == []
+    assert await catalog.writer.drop([1, 2, 999], catalog.now) == []
+    assert await catalog.counts("decode") == (1, 1, 0, 0)
+
+
+async def test_a_retried_dead_letter_starts_afresh_but_alone(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await crash(catalog, CRASHES)
+    assert await catalog.writer.retry([1], catalog.now) == [1]
+    await crash(catalog, CRASHES - 1)
+    (task,) = await catalog.decodes()
+    assert task.suspect
+    await catalog.settle(decoded(task))
+    assert await catalog.counts("decode") == (0, 0, 1, 0)
+
+
+async def test_a_retried_task_need_not_wait(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    for _ in range(ATTEMPTS["worker"]):
+        await catalog.fail(await catalog.decodes(), "worker")
+        catalog.now += 1000 * SECOND
+    await catalog.writer.retry([1], catalog.now)
+    assert len(await catalog.decodes()) == 1
+
+
+async def test_a_dropped_file_is_skipped_with_the_reason(catalog: Catalog):
+    await catalog.see(b"bad.jpg")
+    await catalog.fail(await catalog.decodes(), "photo")
+    assert await catalog.writer.drop([1], catalog.now) == [1]
+    assert await catalog.reader.dead_letters() == []
+    totals = await catalog.totals()
+    assert (totals.skipped, totals.dead) == (1, 0)
+    await catalog.see(b"bad.jpg")
+    assert await catalog.decodes() == []
+
+
+async def test_a_late_success_does_not_undo_what_the_owner_dropped(catalog: Catalog):
+    await catalog.see(b"bad.jpg")
+    (task,) = await catalog.decodes()
+    await catalog.fail([task], "photo")
+    await catalog.writer.drop([task.id], catalog.now)
+    assert await catalog.settle(decoded(task)) == [task.id]
+    assert (await catalog.totals()).skipped == 1
+
+
+async def test_a_dropped_file_may_be_retried_after_all(catalog: Catalog):
+    await catalog.see(b"bad.jpg")
+    await catalog.fail(await catalog.decodes(), "photo")
+    await catalog.writer.drop([1], catalog.now)
+    await catalog.writer.retry([1], catalog.now)
+    assert (await catalog.totals()).pending == 1
+    await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+    assert (await catalog.totals()).skipped == 0
+
+
+async def test_a_dropped_file_that_changes_is_decoded(catalog: Catalog):
+    await catalog.see(b"bad.jpg")
+    await catalog.fail(await catalog.decodes(), "photo")
+    await catalog.writer.drop([1], catalog.now)
+    await catalog.see(b"bad.jpg", version=2)
+    assert len(await catalog.decodes()) == 1
+
+
+async def test_a_content_that_cannot_be_embedded_is_dead_once_and_its_copies_are_duplicates(
+    catalog: Catalog,
+):
+    await catalog.see(b"a.jpg", b"b.jpg")
+    await catalog.settle(*[decoded(task, b"same") for task in await catalog.decodes()])
+    await catalog.fail(await catalog.embeds(), "photo")
+    totals = await catalog.totals()
+    assert (totals.dead, totals.duplicates, totals.pending) == (1, 1, 0)
+    (letter,) = await catalog.reader.dead_letters()
+    assert (letter.kind, letter.path) == ("embed", b"/photos/a.jpg")
+    await catalog.writer.drop([letter.task], catalog.now)
+    totals = await catalog.totals()
+    assert (totals.dead, totals.skipped, totals.duplicates, totals.pending) == (0, 1, 1, 0)
+
+
+async def test_a_dead_letter_without_its_file_is_not_shown_and_not_lost(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await catalog.fail(await catalog.decodes(), "photo")
+    await catalog.lose(b"a.jpg")
+    assert await catalog.reader.dead_letters() == []
+    await catalog.writer.retry([1], catalog.now)
+    assert await catalog.decodes() == []
+    await catalog.see(b"a.jpg")
+    assert len(await catalog.decodes()) == 1
+
+
+async def test_a_missing_file_that_was_dropped_is_skipped_when_it_is_back(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await catalog.fail(await catalog.decodes(), "photo")
+    await catalog.lose(b"a.jpg")
+    await catalog.writer.drop([1], catalog.now)
+    await catalog.see(b"a.jpg")
+    assert (await catalog.totals()).skipped == 1
+
+
+async def test_the_list_of_dead_letters_comes_in_pages(catalog: Catalog):
+    await catalog.see(*[b"%d" % i for i in range(5)])
+    await catalog.fail(await catalog.decodes(), "photo")
+    first = await catalog.reader.dead_letters(limit=3)
+    rest = await catalog.reader.dead_letters(after=first[-1].task, limit=3)
+    assert [letter.task for letter in first + rest] == [1, 2, 3, 4, 5]
+
+
+# ── thumbnails that were lost ───────────────────────────────────────────────────────────────
+
+
+async def test_a_content_is_decoded_again_from_its_first_file_and_stays_indexed(
+    catalog: Catalog,
+):
+    await catalog.index(b"a.jpg", b"b.jpg", same=b"beach")
+    assert await catalog.writer.decode_again([1, 1, 999], catalog.now) == 1
+    (task,) = await catalog.decodes()
+    assert task.path == b"/photos/a.jpg"
+    assert (await catalog.totals()).indexed == 1
+    again = decoded(task, b"beach")
+    await catalog.settle(type(again)(task.id, again.digest, again.facts, 300, 1300))
+    photo = await catalog.reader.photo(1)
+    assert photo is not None
+    assert (photo.thumb_256, photo.thumb_1024) == (300, 1300)
+    assert await catalog.embeds() == []
+    assert await catalog.fed() == [("add", 1)]
+
+
+async def test_a_file_that_holds_something_else_when_decoded_again_is_relinked(catalog: Catalog):
+    await catalog.index(b"a.jpg")
+    await catalog.writer.decode_again([1], catalog.now)
+    await catalog.settle(*[decoded(task, b"other") for task in await catalog.decodes()])
+    await catalog.settle(*[embedded(task) for task in await catalog.embeds()])
+    assert await catalog.fed() == [("add", 1), ("remove", 1), ("add", 2)]
+
+
+async def test_a_photo_that_failed_when_decoded_again_stays_a_photo(catalog: Catalog):
+    await catalog.index(b"a.jpg")
+    await catalog.writer.decode_again([1], catalog.now)
+    (task,) = await catalog.decodes()
+    await catalog.fail([task], "photo")
+    assert (await catalog.totals()).indexed == 1
+    await catalog.writer.drop([task.id], catalog.now)
+    assert (await catalog.totals()).indexed == 1
+    await catalog.writer.retry([task.id], catalog.now)
+    assert (await catalog.totals()).indexed == 1

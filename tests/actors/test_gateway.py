@@ -1,0 +1,254 @@
+"""The gateway as a process: its address, its peers, its ZeroMQ side, its end."""
+
+import os
+import socket
+import stat
+import time
+
+import anyio
+import msgspec
+import pytest
+
+from actors.gateway import Gateway, Settings
+from actors.messages import (
+    AskStatus,
+    AskTotals,
+    EncodeText,
+    Found,
+    Nearest,
+    Search,
+    Status,
+    Totals,
+)
+from actors.web.server import bind
+from runtime.actor import decode_settings
+from runtime.errors import ActorUnusable, HandlerFailed
+from tests.actors.web.stage import stage
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+async def test_it_is_ready_with_no_neighbour_at_all_and_says_who_is_missing():
+    async with stage(neighbours=()) as it, it.client() as http:
+        assert (await http.get("/health")).status_code == 200
+        ready = await http.get("/ready")
+        assert ready.status_code == 503
+        assert ready.json() == {"ready": False, "missing": ["text", "index"]}
+
+
+async def test_its_address_is_in_the_run_directory_when_it_is_ready():
+    async with stage() as it:
+        address = msgspec.json.decode((it.run_dir / "gateway.json").read_bytes())
+        assert address == {"host": "127.0.0.1", "port": it.address.port}
+        with socket.create_connection(("127.0.0.1", it.address.port), 5):
+            pass
+
+
+async def test_a_port_that_is_taken_is_one_clear_line():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ActorUnusable, match=f"127.0.0.1 port {port}: another program uses it"):
+            bind("127.0.0.1", port, None)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", ""])
+async def test_only_this_machine_may_be_listened_to(host):
+    with pytest.raises(ActorUnusable, match="only this machine"):
+        bind(host, 0, None)
+
+
+async def test_a_restarted_gateway_takes_the_port_of_its_predecessor():
+    first, former = bind("127.0.0.1", 0, None)
+    first.close()
+    second, address = bind("127.0.0.1", 0, former)
+    second.close()
+    assert address == former
+
+
+async def test_a_port_that_was_lost_meanwhile_is_replaced():
+    held, former = bind("127.0.0.1", 0, None)
+    other, address = bind("127.0.0.1", 0, former)
+    held.close()
+    other.close()
+    assert address.port not in {0, former.port}
+
+
+async def test_a_token_file_that_others_can_read_stops_the_start(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("x" * 43)
+    token.chmod(0o644)
+    settings = Settings(
+        data=os.fsencode(tmp_path),
+        derived=b"",
+        database="",
+        pack="sketch",
+        demo=True,
+        profile="P1",
+        port=0,
+    )
+    with pytest.raises(ActorUnusable, match=r"others can read it \(mode 0644\)"):
+        await Gateway(settings).on_start()
+
+
+async def test_the_token_is_made_at_first_start_and_kept():
+    async with stage() as it:
+        status = (it.data / "token").stat()
+        assert stat.S_IMODE(status.st_mode) == 0o600
+        assert len(it.token) >= 43
+
+
+async def test_settings_survive_the_way_to_the_process():
+    settings = Settings(
+        data=b"/d/\xff",
+        derived=b"/d/\xff/derived",
+        database="sqlite+aiosqlite:////d/catalog.sqlite",
+        pack="sketch",
+        demo=True,
+        profile="P2",
+        roots=("Pictures",),
+    )
+    assert decode_settings(Gateway, msgspec.msgpack.encode(settings)) == settings
+
+
+# ── the ZeroMQ side ─────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_search_over_zeromq_is_answered():
+    async with stage() as it:
+        found = await it.ask(Search("a red boat", 2))
+        assert isinstance(found, Found)
+        assert [hit.content for hit in found.hits] == [1, 2]
+        assert found.hits[0].path.endswith("photo 1.jpg")
+        assert found.hits[0].thumbnail.startswith("/thumb/1/256?v=")
+        assert (found.model, found.demo, found.indexed, found.degraded) == (
+            "sketch",
+            True,
+            3,
+            "exact",
+        )
+
+
+async def test_status_and_totals_over_zeromq():
+    async with stage() as it:
+        status = await it.ask(AskStatus())
+        assert isinstance(status, Status)
+        assert {each.name for each in status.processes} == {"catalog", "index", "text", "gateway"}
+        assert status.catalog is not None
+        assert status.index is not None
+        assert (status.index.vectors, status.profile) == (3, "P1")
+        assert await it.ask(AskTotals()) == Totals(5, 3, 1, 1, 0, 0)
+
+
+async def test_who_is_absent_is_none_in_the_status():
+    async with stage(neighbours=("index",)) as it:
+        status = await it.ask(AskStatus())
+        assert status.catalog is None
+        assert status.index is not None
+
+
+async def test_a_catalog_that_does_not_answer_is_none_in_the_status_and_costs_a_second():
+    async with stage() as it:
+        it.neighbours["catalog"].answers[AskStatus] = None
+        started = time.monotonic()
+        status = await it.ask(AskStatus())
+        assert status.catalog is None
+        assert status.index is not None
+        assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("missing", ["text", "index"])
+async def test_a_missing_neighbour_is_named_and_never_a_hang(missing):
+    others = tuple(name for name in ("text", "index") if name != missing)
+    async with stage(neighbours=others) as it:
+        started = time.monotonic()
+        with pytest.raises(HandlerFailed, match=f"is not up.*{missing}_away"):
+            await it.ask(Search("boat"))
+        assert time.monotonic() - started < 3
+
+
+async def test_a_neighbour_that_is_back_within_a_second_is_not_missed():
+    async with stage() as it:
+        await it.neighbours["index"].stop(it)
+        await it.wait_down("index")
+        async with anyio.create_task_group() as tasks:
+            answers = []
+
+            async def search():
+                answers.append(await it.ask(Search("boat")))
+
+            tasks.start_soon(search)
+            await it.neighbours["index"].start(it)
+        assert len(answers[0].hits) == 3
+
+
+async def test_a_question_that_died_with_its_neighbour_is_asked_again():
+    async with stage() as it:
+        index = it.neighbours["index"]
+        answer = index.answers[Nearest]
+        asked = anyio.Event()
+        index.answers[Nearest] = lambda message: asked.set()  # heard, never answered
+        async with anyio.create_task_group() as tasks:
+            answers = []
+
+            async def search():
+                answers.append(await it.ask(Search("boat")))
+
+            tasks.start_soon(search)
+            await asked.wait()
+            index.answers[Nearest] = answer
+            await index.stop(it)
+            await index.start(it)
+        assert len(answers[0].hits) == 3
+
+
+async def test_a_refusal_of_the_index_reaches_the_asker():
+    async with stage() as it:
+        it.neighbours["index"].answers[Nearest] = "no space of that name"
+        with pytest.raises(HandlerFailed, match=r"no space of that name.*index_failed"):
+            await it.ask(Search("boat"))
+
+
+async def test_a_repeated_query_asks_the_text_tower_once_and_anew_after_its_restart():
+    async with stage() as it:
+        text = it.neighbours["text"]
+        for _ in range(3):
+            await it.ask(Search("a red   boat"))
+        assert text.heard == [EncodeText(["a red boat"])]
+        await text.stop(it)
+        await it.wait_down("text")
+        assert len((await it.ask(Search("a red boat"))).hits) == 3  # what is cached still works
+        await text.start(it)
+        await it.wait_up("text")
+        await it.ask(Search("a red boat"))
+        assert len(text.heard) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "k"), [("", 5), ("   ", 5), ("x" * 1001, 5), ("boat", 0), ("boat", 501)]
+)
+async def test_a_senseless_search_is_refused(query, k):
+    async with stage() as it:
+        with pytest.raises(HandlerFailed, match="bad_request"):
+            await it.ask(Search(query, k))
+
+
+async def test_photos_that_went_since_the_index_heard_are_left_out():
+    async with stage() as it:
+        it.neighbours["index"].answers[Nearest] = lambda _: it._nearest(Nearest("", b"", 3))
+        del it.library.photos[2]
+        found = await it.ask(Search("boat"))
+        assert [hit.content for hit in found.hits] == [1, 3]
+
+
+async def test_hostile_file_names_are_made_harmless():
+    def before(it):
+        it.library.add(9, name=b"\xff \x1b[31m\n\xe2\x80\xae<img src=x>.jpg")
+
+    async with stage(photos=0, before=before) as it:
+        (hit,) = (await it.ask(Search("boat"))).hits
+        assert hit.path.endswith("/\\xff \\x1b[31m\\n\\u202e<img src=x>.jpg")

@@ -1,0 +1,238 @@
+"""One graph on one device: what is refused, and what a run gives."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from models import session
+from models.errors import DeviceUnusable, ModelBroken, OutOfMemory, TwoRuntimes
+from models.session import CUDA, Session, check_one_runtime, devices, plan
+
+buckets = st.lists(st.integers(1, 64), min_size=1, max_size=5, unique=True).map(sorted)
+
+
+def in_a_fresh_process(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+def pixels(rows: int) -> np.ndarray:
+    return np.random.default_rng(rows).random((rows, 3, 8, 8), np.float32)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ModelBroken, match=r"absent\.onnx: .* no such file"):
+        Session.open(tmp_path / "absent.onnx")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -1])
+def test_a_torn_graph_is_named_and_nothing_is_logged(graphs, tmp_path, capfd, keep):
+    path = graphs.image(tmp_path / "torn.onnx")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ModelBroken, match=r"torn\.onnx: expected an ONNX graph") as caught:
+        Session.open(path)
+    assert caught.value.file == path
+    assert caught.value.fault == "worker"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_graph_of_unknown_operators_is_named(graphs, tmp_path):
+    path = graphs.image(tmp_path / "new.onnx")
+    path.write_bytes(path.read_bytes().replace(b"MatMul", b"MutMal"))
+    with pytest.raises(ModelBroken, match=r"new\.onnx: expected an ONNX graph.*MutMal"):
+        Session.open(path)
+
+
+def test_a_tensor_numpy_cannot_hold_is_named(graphs, tmp_path):
+    path = graphs.save(
+        tmp_path / "words.onnx",
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [("x", TensorProto.STRING, [1])],
+        [("y", TensorProto.STRING, [1])],
+        {},
+    )
+    with pytest.raises(ModelBroken, match=r"'x' is a tensor\(string\)"):
+        Session.open(path)
+
+
+@pytest.mark.parametrize("device", ["", "gpu", "cuda", "cuda:", "cuda:x", "cuda:-1", "cpu:1"])
+def test_a_device_without_a_proper_name_is_refused(graphs, tmp_path, device):
+    with pytest.raises(DeviceUnusable, match="the name of a device is"):
+        Session.open(graphs.image(tmp_path / "image.onnx"), device=device)
+
+
+def test_a_gpu_that_is_not_there_is_refused_and_not_replaced(graphs, tmp_path):
+    path = graphs.image(tmp_path / "image.onnx")
+    unusable = [device for device in devices() if not device.usable]
+    name = unusable[0].name if unusable else f"cuda:{len(devices()) - 1}"
+    with pytest.raises(DeviceUnusable) as caught:
+        Session.open(path, device=name)
+    assert caught.value.fault == "host"
+
+
+def test_the_cpu_is_the_first_device_and_what_is_unusable_says_why():
+    first, *others = devices()
+    assert (first.name, first.usable) == ("cpu:0", True)
+    assert all(device.usable != bool(device.reason) for device in others)
+
+
+def test_the_probe_is_a_real_computation():
+    inner = session._runtime().InferenceSession(session.PROBE)
+    product = inner.run(None, {"x": np.array([[1, 2], [3, 4]], np.float32)})[0]
+    assert product.tolist() == [[7, 10], [15, 22]]
+    assert CUDA not in inner.get_providers()
+
+
+def test_two_runtimes_in_one_place_are_refused(tmp_path):
+    for package in ("onnxruntime", "onnxruntime_gpu"):
+        metadata = tmp_path / f"{package}-1.31.1.dist-info"
+        metadata.mkdir()
+        name = package.replace("_", "-")
+        (metadata / "METADATA").write_text(f"Name: {name}\nVersion: 1.31.1\n")
+        if package == "onnxruntime":
+            check_one_runtime([str(tmp_path)])
+    with pytest.raises(TwoRuntimes, match="onnxruntime and onnxruntime-gpu are both") as caught:
+        check_one_runtime([str(tmp_path)])
+    assert caught.value.fault == "host"
+
+
+def test_a_missing_runtime_is_told_with_its_remedy():
+    told = in_a_fresh_process(
+        "import sys; sys.modules['onnxruntime'] = None\n"
+        "from models.errors import NoRuntime\n"
+        "from models.session import devices\n"
+        "try: devices()\n"
+        "except NoRuntime as error: print(error.fault, error)"
+    )
+    assert told.startswith("host onnxruntime cannot be imported")
+    assert "exactly one of the extras" in told
+
+
+def test_onnxruntime_is_imported_by_the_first_session_only():
+    assert (
+        in_a_fresh_process("import sys, models.clip; print('onnxruntime' in sys.modules)")
+        == "False"
+    )
+
+
+def test_names_dtypes_and_shapes_are_read_from_the_graph(graphs, tmp_path):
+    opened = Session.open(graphs.image(tmp_path / "image.onnx", dtype=TensorProto.FLOAT16))
+    port = opened.inputs["pixels"]
+    assert (port.dtype.name, port.shape) == ("float16", (None, 3, 8, 8))
+    assert opened.outputs["embedding"].shape == (None, 4)
+
+
+def test_a_graph_fed_wrongly_says_so(graphs, tmp_path):
+    opened = Session.open(graphs.image(tmp_path / "image.onnx"))
+    with pytest.raises(ModelBroken, match=r"image\.onnx: did not run: .*dimensions"):
+        opened.run({"pixels": np.zeros((1, 3, 9, 9), np.float32)})
+    with pytest.raises(ModelBroken, match="did not run"):
+        opened.run({"image": pixels(1)})
+
+
+def test_too_large_a_batch_is_no_fault_of_the_model(graphs, tmp_path):
+    path = graphs.save(
+        tmp_path / "greedy.onnx",
+        [
+            helper.make_node("ConstantOfShape", ["n"], ["zeros"]),
+            helper.make_node("ReduceSum", ["zeros"], ["sum"]),
+        ],
+        [("n", TensorProto.INT64, [1])],
+        [("sum", TensorProto.FLOAT, [1])],
+        {},
+    )
+    opened = Session.open(path)
+    assert opened.run({"n": np.array([3])})["sum"].tolist() == [0]
+    with pytest.raises(OutOfMemory, match="no memory for a batch") as caught:
+        opened.run({"n": np.array([10**15])})
+    assert caught.value.fault == "busy"
+
+
+@given(st.integers(0, 300), buckets)
+def test_a_plan_takes_every_row_once_and_pads_at_most_half(rows, sizes):
+    runs = plan(rows, sizes)
+    assert sum(taken for taken, _ in runs) == rows
+    for taken, bucket in runs:
+        assert bucket in sizes
+        assert 0 < taken <= bucket
+        assert 2 * taken >= bucket or bucket == sizes[0]
+    assert all(taken == bucket for taken, bucket in runs[:-1])
+
+
+@pytest.mark.parametrize(
+    ("rows", "runs"),
+    [
+        (0, []),
+        (1, [(1, 1)]),
+        (3, [(1, 1), (1, 1), (1, 1)]),
+        (5, [(5, 8)]),
+        (9, [(8, 8), (1, 1)]),
+        (20, [(20, 32)]),
+        (70, [(32, 32), (32, 32), (6, 8)]),
+    ],
+)
+def test_a_plan_prefers_full_buckets(rows, runs):
+    assert plan(rows, (1, 8, 32)) == runs
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 11])
+@pytest.mark.parametrize("batch", ["n", 1, 4])
+def test_rows_come_back_in_order_whatever_the_batch(graphs, tmp_path, rows, batch):
+    path = graphs.image(tmp_path / "image.onnx", shape=(batch, 3, 8, 8), output=(batch, 4))
+    opened = Session.open(path)
+    tensor = pixels(rows)
+    together = opened.run_rows("pixels", tensor, "embedding", (1, 4))
+    alone = [opened.run_rows("pixels", row[None], "embedding", (1,))[0] for row in tensor]
+    np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_a_graph_that_loses_rows_is_refused(graphs, tmp_path):
+    path = graphs.save(
+        tmp_path / "sum.onnx",
+        [helper.make_node("ReduceMax", ["x"], ["y"], axes=[0], keepdims=1)],
+        [("x", TensorProto.FLOAT, ["n", 2])],
+        [("y", TensorProto.FLOAT, ["m", 2])],
+        {},
+    )
+    with pytest.raises(ModelBroken, match=r"expected 4 rows in 'y', found the shape \(1, 2\)"):
+        Session.open(path).run_rows("x", np.zeros((4, 2), np.float32), "y", (4,))
+
+
+def test_warming_up_runs_every_bucket(graphs, tmp_path, monkeypatch):
+    opened = Session.open(graphs.image(tmp_path / "image.onnx"))
+    seen = []
+    run = opened.run
+
+    def watched(feeds):
+        seen.append(len(feeds["pixels"]))
+        return run(feeds)
+
+    monkeypatch.setattr(opened, "run", watched)
+    opened.warm_up("pixels", pixels(1), "embedding", (1, 4, 9))
+    assert seen == [1, 4, 9]
+
+
+@pytest.mark.corpus
+def test_published_graphs_open_and_tell_what_they_take(corpus):
+    graphs = sorted((corpus / "onnx").rglob("*.onnx"))
+    assert graphs
+    for path in graphs:
+        (port,) = Session.open(path, threads=1).inputs.values()
+        assert (port.dtype.name, port.shape[1]) == ("float32", 3)
+
+
+@pytest.mark.corpus
+def test_a_published_graph_gives_the_same_rows_in_any_bucket(corpus):
+    opened = Session.open(corpus / "onnx" / "MobileFace" / "mobileface_v2_112_256d.onnx", threads=1)
+    faces = np.random.default_rng(5).integers(0, 256, (5, 3, 112, 112)).astype(np.float32)
+    padded = opened.run_rows("data", faces, "fc5_bn", (8,))
+    alone = opened.run_rows("data", faces, "fc5_bn", (1,))
+    assert padded.shape == (5, 256)
+    np.testing.assert_allclose(padded, alone, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,158 @@
+"""Any process may be killed at any instant; afterwards the library is what it would have been."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+
+import psutil
+import pytest
+
+from actors.client import BlockingClient, NotRunning
+from actors.vectors import snapshot
+from actors.vectors.backends import make_index
+from bench.system import ROOT, SUPERVISOR, environment, index_once, running
+from runtime.errors import RuntimeFault
+
+pytestmark = pytest.mark.timeout(600)
+
+KINDS = ("catalog", "index", "scheduler", "embed", "ingest", "decode.0", "text", "gateway")
+
+
+def contents(data):
+    """What the catalog holds: digest and vector of everything that is there, by path."""
+    query = """
+        SELECT directories.path, files.name, hex(contents.digest), hex(vectors.vector)
+        FROM files JOIN directories ON directories.id = files.directory
+        JOIN contents ON contents.id = files.content
+        LEFT JOIN vectors ON vectors.content = contents.id
+        WHERE files.missing_since_ns IS NULL ORDER BY 1, 2
+    """
+    with contextlib.closing(sqlite3.connect(data / "catalog.sqlite")) as database:
+        return database.execute(query).fetchall()
+
+
+def searchable(data):
+    """Digests of what the index holds, read from the snapshot it wrote when it stopped."""
+    (home,) = (data / "index").iterdir()
+    manifest = snapshot.read_manifest(home)
+    index = make_index(manifest.backend, manifest.dimensions)
+    snapshot.read(home, manifest.space, index)
+    with contextlib.closing(sqlite3.connect(data / "catalog.sqlite")) as database:
+        digests = dict(database.execute("SELECT id, hex(digest) FROM contents"))
+    return sorted(digests[each] for each in index.ids().tolist())
+
+
+def states(data):
+    with contextlib.closing(sqlite3.connect(data / "catalog.sqlite")) as database:
+        return dict(database.execute("SELECT state, count(*) FROM tasks GROUP BY 1"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(drawings, tmp_path_factory):
+    """What a run that nobody disturbs leaves behind."""
+    data = tmp_path_factory.mktemp("undisturbed") / "data"
+    index_once(drawings, data)
+    return contents(data), searchable(data)
+
+
+def start_once(originals, data):
+    return subprocess.Popen(
+        [*SUPERVISOR, "--originals", str(originals), "--data", str(data), "--once", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        env=environment(),
+    )
+
+
+def wait_for(condition, what="it", seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        # whoever was just killed may be the one who would answer
+        with contextlib.suppress(RuntimeFault, NotRunning):
+            if found := condition():
+                return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen in time")
+
+
+def done(client):
+    """Pictures that are through decoding."""
+    catalog = client.status().catalog
+    if catalog is None:  # it is the one that was killed
+        return -1
+    return next(each.done for each in catalog.queues if each.kind == "decode")
+
+
+def kill(client, name):
+    process = next(each for each in client.status().processes if each.name == name)
+    if process.state != "ready":
+        return False
+    os.kill(process.pid, signal.SIGKILL)
+    return True
+
+
+def test_killing_each_process_in_turn_changes_nothing(drawings, undisturbed, tmp_path):
+    data = tmp_path / "data"
+    run = start_once(drawings, data)
+    wait_for((data / "run.json").exists)
+    with BlockingClient.connect(data) as client:
+        for number, name in enumerate(KINDS):
+            wait_for(lambda: done(client) >= 35 * number, f"picture {35 * number}")  # noqa: B023
+            wait_for(lambda: kill(client, name), f"the death of {name}")  # noqa: B023
+    output, _ = run.communicate(timeout=120)
+    summary = json.loads(output)
+    assert run.returncode == 0
+    assert all(summary["restarts"][name] >= 1 for name in KINDS)
+    assert summary["dead"] == 0
+    assert (contents(data), searchable(data)) == undisturbed
+    assert set(states(data)) == {"done"}
+
+
+@pytest.mark.parametrize("decoded", [0, 40, 150])
+def test_killing_the_supervisor_leaves_nobody_behind_and_loses_nothing(
+    drawings, undisturbed, tmp_path, decoded
+):
+    data = tmp_path / "data"
+    run = start_once(drawings, data)
+    wait_for((data / "run.json").exists)
+    with BlockingClient.connect(data) as client:
+        wait_for(lambda: (c := client.status().catalog) and c.decodes >= decoded)
+    family = psutil.Process(run.pid).children(recursive=True)
+    assert len(family) >= len(KINDS)
+    run.kill()
+    run.wait()
+    assert run.stdout is not None
+    run.stdout.close()
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []
+    summary = index_once(drawings, data)
+    assert summary["dead"] == 0
+    assert (contents(data), searchable(data)) == undisturbed
+
+
+def test_a_killed_provider_never_leaves_an_idle_puller_waiting(drawings, tmp_path):
+    """Everything is done and everybody idle when the providers die; new photos still flow."""
+    photos, data = tmp_path / "photos", tmp_path / "data"
+    photos.mkdir()
+    pictures = sorted(drawings.glob("*.*"))
+    pictures = [each for each in pictures if each.suffix != ".jsonl"][:8]
+    os.link(pictures[0], photos / pictures[0].name)
+    with running(photos, data), BlockingClient.connect(data) as client:
+
+        def indexed():
+            return client.totals().indexed
+
+        wait_for(lambda: indexed() == 1)
+        for number, victim in enumerate(("catalog", "scheduler", "catalog"), 1):
+            pids = {each.name: each.pid for each in client.status().processes}
+            os.kill(pids[victim], signal.SIGKILL)
+            os.link(pictures[number], photos / pictures[number].name)
+            wait_for(
+                lambda: indexed() == number + 1,  # noqa: B023
+                seconds=15,
+            )

@@ -18,18 +18,21 @@ import os
 import secrets
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import anyio
+import anyio.abc
 import msgspec
 import typer
 
 from actors import console
-from actors.client import Client, NotRunning, Run
+from actors.cli.common import EXIT_GAVE_UP, EXIT_TRY_AGAIN, DataOption, JsonOption, fail
+from actors.cli.search import search
+from actors.cli.status import status
+from actors.client import Client, Run
 from actors.console import Console
 from actors.library.paths import printable
 from actors.library.space import Space
@@ -56,11 +59,6 @@ from runtime.platform import check_platform
 from runtime.restart import EXIT_CONFIG, Backoff, Intensity, OnLimit
 from runtime.spec import ChildSpec, GroupSpec
 from runtime.supervision import Supervisor
-
-# Exit statuses beyond those of `config.errors`, from sysexits.h as well.
-EXIT_NOT_RUNNING = 69  # EX_UNAVAILABLE: the command needs a running system
-EXIT_GAVE_UP = 70  # EX_SOFTWARE: the tree could not be kept alive
-EXIT_BUSY = 75  # EX_TEMPFAIL: another instance holds the data directory
 
 PACKS = Path(__file__).resolve().parent / "models" / "packs"
 #: libraries of numbers start a thread a core unless told otherwise; we have our own processes
@@ -209,18 +207,25 @@ class Session:
             on_line=self.out.line,
             on_event=self.out.event,
         )
-        async with supervisor.running(), anyio.create_task_group() as tasks:
-            tasks.start_soon(self._obey_signals, supervisor)
-            tasks.start_soon(self._accompany, supervisor, once)
-            code = await supervisor.wait_stopped()
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._obey_signals, supervisor)  # before there is anybody to stop
+            async with supervisor.running():
+                tasks.start_soon(self._accompany, supervisor, once)
+                code = await supervisor.wait_stopped()
             tasks.cancel_scope.cancel()
         if code:
             return code if code == EXIT_CONFIG else EXIT_GAVE_UP
         return EXIT_GAVE_UP if self.problem else 0
 
-    async def _obey_signals(self, supervisor: Supervisor) -> None:
+    async def _obey_signals(
+        self,
+        supervisor: Supervisor,
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
         """First Ctrl-C: an orderly stop.  Second: at once."""
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
             async for number in signals:
                 if supervisor.stopping:
                     supervisor.kill()
@@ -342,16 +347,6 @@ app = typer.Typer(
     help="Obscura makes a private photo library searchable, on this machine only.",
 )
 
-DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Data directory; default $OBSCURA_DATA or ~/.obscura.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    print(f"obscura: {message}", file=sys.stderr)  # noqa: T201 - the person at the terminal
-    raise typer.Exit(code)
-
 
 @app.callback()
 def run(
@@ -388,77 +383,18 @@ def run(
             session = Session(settings, pack, run_dir, out)
             code = anyio.run(lambda: session.serve(once=once))
     except ConfigError as error:
-        _fail(str(error), error.exit_code)
+        fail(str(error), error.exit_code)
     except (ModelsError, PlatformUnsupported, RunDirUnsafe) as error:
-        _fail(str(error), EXIT_BUSY if isinstance(error, AlreadyRunning) else EXIT_CONFIG)
+        fail(str(error), EXIT_TRY_AGAIN if isinstance(error, AlreadyRunning) else EXIT_CONFIG)
     if session.problem:
-        _fail(session.problem, code)
+        fail(session.problem, code)
     if session.summary is not None:
         console.print_summary(session.summary, as_json=as_json)
     raise typer.Exit(code)
 
 
-@app.command()
-def search(
-    query: Annotated[str, typer.Argument(help="What the photo shows.")] = "",
-    k: Annotated[int, typer.Option("-k", help="How many photos.", min=1, max=500)] = 20,
-    as_json: JsonOption = False,
-    batch: Annotated[
-        Path | None, typer.Option(help="A query a line; a JSON line each on stdout.")
-    ] = None,
-    data: DataOption = None,
-) -> None:
-    """Find photos by what they show."""
-    if batch is None and not query.strip():
-        _fail("search: say what to look for, or give --batch FILE", 2)
-    queries = [query]
-    if batch is not None:
-        try:
-            queries = batch.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            _fail(f"search: cannot read {batch}: {error}", 66)
-
-    async def ask() -> None:
-        async with Client.connect(data) as client:
-            for each in queries:
-                found = await client.search(each, k)
-                if as_json or batch is not None:
-                    console.print_json([console.result(hit) for hit in found.hits])
-                else:
-                    console.print_found(found)
-
-    _talk(ask)
-
-
-@app.command()
-def status(as_json: JsonOption = False, data: DataOption = None) -> None:
-    """What every part of the system is doing."""
-
-    async def ask() -> None:
-        async with Client.connect(data) as client:
-            answer = await client.status()
-            totals = await client.totals()
-            if as_json:
-                console.print_json({"totals": totals, **msgspec.structs.asdict(answer)})
-            else:
-                console.print_status(answer, totals)
-
-    _talk(ask)
-
-
-def _talk(ask: Any) -> None:
-    try:
-        anyio.run(ask)
-    except Exception as error:
-        _report(error)
-
-
-def _report(error: Exception) -> NoReturn:
-    if isinstance(error, NotRunning):
-        _fail(str(error), EXIT_NOT_RUNNING)
-    if isinstance(error, RuntimeFault):
-        _fail(f"the running system did not answer: {error}", EXIT_BUSY)
-    raise error
+app.command()(search)
+app.command()(status)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from actors.client import BlockingClient
+from runtime.errors import RuntimeFault
+
 ROOT = Path(__file__).resolve().parents[1]
 SUPERVISOR = [sys.executable, "-m", "supervisor"]
 
@@ -67,6 +70,23 @@ class Library:
         """`run.json`."""
         found: dict[str, Any] = json.loads((self.data / "run.json").read_text())
         return found
+
+    def wait_indexed(self, seconds: float = 120) -> None:
+        """Return once nothing is left to do and the index knows of all of it.
+
+        Raises:
+            RuntimeError: it took longer.
+        """
+        deadline = time.monotonic() + seconds
+        with BlockingClient.connect(self.data) as client:
+            while time.monotonic() < deadline:
+                with contextlib.suppress(RuntimeFault):
+                    status = client.status()
+                    catalog, index = status.catalog, status.index
+                    if catalog and index and catalog.settled and index.seq >= catalog.feed_seq:
+                        return
+                time.sleep(0.05)
+        raise RuntimeError(f"not everything was indexed within {seconds:g} s")
 
     def status(self) -> dict[str, Any]:
         """What `status --json` says."""

@@ -71,6 +71,11 @@ def _step_back(nice: int) -> None:
     """Yield the processor, and at 19 the disk as well, to whoever wants it."""
     if nice:
         os.nice(nice)
+        # Every child leads a session of its own, and where the kernel groups sessions
+        # (sched_autogroup, on by default) nice counts inside a session only; between them
+        # the group's own nice value does.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
     number = _IOPRIO_SET.get(platform.machine())
     if nice == 19 and number is not None:
         ctypes.CDLL(None).syscall(number, 1, 0, _IOPRIO_IDLE)

@@ -30,6 +30,8 @@ BUSY_MS: Final = 5_000
 PAGE_SIZE: Final = 16_384
 #: Random digests land on pages all over an index: 64 MiB keep its upper levels at hand.
 CACHE_KIB: Final = 65_536
+#: Questions of one process that are answered at the same time; each costs a thread.
+READERS: Final = 4
 #: The journal is cut back to this after a checkpoint that had to wait for a slow reader.
 JOURNAL_BYTES: Final = 64 << 20
 
@@ -59,12 +61,22 @@ def writer_engine(url: URL, *, foreign_keys: bool = True) -> AsyncEngine:
 
 def reader_engine(url: URL) -> AsyncEngine:
     """An engine that cannot write, and in which every statement is a transaction of its own."""
-    if url.get_backend_name() == "sqlite":
-        url = url.set(
-            database=f"file:{quote(url.database or '')}", query={"mode": "ro", "uri": "true"}
-        )
-    engine = create_async_engine(url, pool_size=4, max_overflow=0, isolation_level="AUTOCOMMIT")
-    if engine.dialect.name == "sqlite":
+    sqlite = url.get_backend_name() == "sqlite"
+    arguments: dict[str, Any] = {}
+    if sqlite:
+        name = f"file:{quote(url.database or '')}"
+        url = url.set(database=name, query={"mode": "ro", "uri": "true"})
+    else:
+        arguments["server_settings"] = {"default_transaction_read_only": "on"}
+    engine = create_async_engine(
+        url,
+        pool_size=READERS,
+        max_overflow=0,
+        pool_timeout=None,
+        isolation_level="AUTOCOMMIT",
+        connect_args=arguments,
+    )
+    if sqlite:
         _set_pragmas(engine, _READER)
     return engine
 

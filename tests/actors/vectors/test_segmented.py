@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors.vectors.errors import NotFinite, SealRefused, SnapshotBroken, WrongShape
-from actors.vectors.files import read_rows
 from actors.vectors.flat import FlatIndex
 from actors.vectors.graph import Segment, build_segment
 from actors.vectors.segmented import SegmentedIndex
+from tests.actors.vectors.builder import build, sealed
 from tests.actors.vectors.oracle import (
     DIMENSIONS,
     PAIRS,
@@ -22,13 +22,6 @@ from tests.actors.vectors.oracle import (
     overlap,
     split,
 )
-
-
-def build(index: SegmentedIndex, directory: Path) -> Segment:
-    """What the builder process does with the rows in *directory*."""
-    dimensions = index.dimensions
-    build_segment(*read_rows(directory, dimensions), directory / "segment")
-    return Segment.open(directory / "segment", dimensions)
 
 
 class SegmentedHistory(RuleBasedStateMachine):
@@ -110,11 +103,6 @@ TestSegmentedHistory.settings = settings(max_examples=25, stateful_step_count=25
 
 WIDE = 16
 VECTORS = clustered(4000, WIDE)
-
-
-def sealed(index: SegmentedIndex, directory: Path) -> None:
-    index.begin_seal(directory)
-    index.finish_seal(build(index, directory))
 
 
 @pytest.fixture

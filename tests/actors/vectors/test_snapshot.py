@@ -15,8 +15,8 @@ from actors.vectors.files import digest
 from actors.vectors.flat import FlatIndex
 from actors.vectors.segmented import SegmentedIndex
 from actors.vectors.snapshot import MANIFEST, read, read_manifest, space_directory, write
+from tests.actors.vectors.builder import sealed
 from tests.actors.vectors.oracle import clustered
-from tests.actors.vectors.test_segmented import sealed
 
 SPACE = "clip/ViT-B-32"
 VECTORS = clustered(200, 8)

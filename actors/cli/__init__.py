@@ -1,0 +1,1 @@
+"""The commands of `python -m supervisor` that talk to a running system, one file each."""

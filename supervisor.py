@@ -13,13 +13,18 @@
 `python -m supervisor --originals FOLDER` runs it; the other commands talk to a running one.
 """
 
+from actors.cli import prelude
+
+if __name__ == "__main__":
+    prelude.begin()
+
 import contextlib
 import os
 import secrets
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,13 +34,21 @@ import msgspec
 import typer
 
 from actors import console
+from actors.cli import bars
+from actors.cli.check import check as check_library
 from actors.cli.common import EXIT_GAVE_UP, EXIT_TRY_AGAIN, DataOption, JsonOption, fail
+from actors.cli.dead_letters import dead_letters
+from actors.cli.forget import forget
+from actors.cli.logs import logs
+from actors.cli.pause import pause, resume
 from actors.cli.search import search
 from actors.cli.status import status
-from actors.client import Client, Run
-from actors.console import Console
+from actors.cli.stop import stop
+from actors.client import Client, NotRunning, Run
+from actors.console import Console, event_record
 from actors.library.paths import printable
 from actors.library.space import Space
+from actors.logs.journal import Journal
 from actors.messages import CatalogStatus, Status, Totals
 from actors.settings import (
     CatalogSettings,
@@ -47,16 +60,17 @@ from actors.settings import (
     SchedulerSettings,
     TextSettings,
 )
-from config.checks import check
-from config.errors import ConfigError
+from config.checks import LEAST_FREE, LEAST_LEFT, check, room
+from config.errors import ConfigError, DataUnwritable
 from config.loading import load
 from config.settings import Settings
 from models.errors import ModelsError
 from models.pack import Pack, find_pack, verify
-from runtime import rundir
-from runtime.errors import AlreadyRunning, PlatformUnsupported, RunDirUnsafe, RuntimeFault
-from runtime.platform import check_platform
-from runtime.restart import EXIT_CONFIG, Backoff, Intensity, OnLimit
+from models.session import check_one_runtime
+from runtime import log, rundir
+from runtime.errors import AlreadyRunning, RunDirUnsafe, RuntimeFault
+from runtime.messages import ProcessState
+from runtime.restart import EXIT_CONFIG, EXIT_HOST, Backoff, Intensity, OnLimit
 from runtime.spec import ChildSpec, GroupSpec
 from runtime.supervision import Supervisor
 
@@ -66,6 +80,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 #: nice value of what must yield to the user, and to search
 BACKGROUND = 19
 POLL_S = 0.05
+#: how often it is looked whether the disk fills up
+ROOM_S = 1.0
 
 
 def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
@@ -76,6 +92,7 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
     buckets = list(settings.embed.buckets)
     decoders = tuple(f"decode.{n}" for n in range(settings.decode.processes))
     workers = ("ingest", *decoders, "scheduler", "embed")
+    device = "cpu:0" if settings.device.gpu < 0 else f"cuda:{settings.device.gpu}"
     space = Space(
         name=embed.space,
         pack=pack.name,
@@ -84,13 +101,15 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
         precision=embed.image.precision,
         dimensions=embed.dimensions,
     )
-    catalog = CatalogSettings(database, str(settings.data), space, roots)
+    catalog = CatalogSettings(database, str(settings.data), space, roots, derived)
     index = IndexSettings(
         database,
         str(settings.data / "index"),
         space.name,
         space.dimensions,
         backend=settings.vectors.backend,
+        seal_rows=settings.vectors.seal_rows,
+        build_threads=settings.device.threads,
     )
     ingest = IngestSettings(
         database, roots, settings.ingest.watch and not once, settings.ingest.scan_interval
@@ -118,6 +137,7 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
             on_limit=OnLimit.ESCALATE if module in {"catalog", "index"} else OnLimit.ISOLATE,
             nice=nice,
             startup_s=settings.runtime.startup,
+            drain_s=settings.runtime.shutdown / 2,
             env=ONE_THREAD,
             log_level=settings.logs.level,
         )
@@ -140,10 +160,16 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
             ),
             group(
                 "inference",
-                child("scheduler", SchedulerSettings(buckets), "catalog", "embed", nice=BACKGROUND),
+                child(
+                    "scheduler",
+                    SchedulerSettings(buckets, device),
+                    "catalog",
+                    "embed",
+                    nice=BACKGROUND,
+                ),
                 child(
                     "embed",
-                    EmbedSettings(pack_dir, derived, buckets, threads=settings.device.threads),
+                    EmbedSettings(pack_dir, derived, buckets, device, settings.device.threads),
                     "catalog",
                     "scheduler",
                     nice=BACKGROUND,
@@ -185,15 +211,29 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """One run of the tree on one data directory, from lock to exit status."""
+    """One run of the tree on one data directory, from lock to exit status.
 
-    def __init__(self, settings: Settings, pack: Pack, run_dir: Path, out: Console) -> None:
+    Args:
+        out: what a person sees.
+        progress: whether `--once` shows how far it is.
+    """
+
+    def __init__(
+        self, settings: Settings, pack: Pack, run_dir: Path, out: Console, *, progress: bool
+    ) -> None:
         self.settings = settings
         self.out = out
+        self.progress = progress
         self.run_dir = run_dir
         self.run_id = secrets.token_hex(8)
         self._pack = pack
         self._started = time.monotonic()
+        self._journal = Journal(settings.data / "logs", out.say)
+        self._least = log.LEVELS[settings.logs.level]
+        self._up = False
+        self._reasons: dict[str, str] = {}  # why somebody was set aside
+        self._interrupted = 0
+        self._code = EXIT_GAVE_UP
         self.summary: Summary | None = None
         self.problem = ""
 
@@ -204,18 +244,42 @@ class Session:
             tree(self.settings, self._pack, port=port, once=once),
             run_dir=self.run_dir,
             run=self.run_id,
-            on_line=self.out.line,
-            on_event=self.out.event,
+            on_line=lambda name, line: self._hear(log.parse(name, line)),
+            on_event=self._note,
+            excuse=_is_a_photos_fault,
+            shutdown_s=self.settings.runtime.shutdown,
         )
         async with anyio.create_task_group() as tasks:
             await tasks.start(self._obey_signals, supervisor)  # before there is anybody to stop
             async with supervisor.running():
+                tasks.start_soon(self._watch_room, supervisor)
                 tasks.start_soon(self._accompany, supervisor, once)
                 code = await supervisor.wait_stopped()
             tasks.cancel_scope.cancel()
+        self._hear(event_record("stopped", {"exit": code}))
+        self._journal.close()
         if code:
-            return code if code == EXIT_CONFIG else EXIT_GAVE_UP
-        return EXIT_GAVE_UP if self.problem else 0
+            self.problem = supervisor.problem
+            self._code = code if code in {EXIT_CONFIG, EXIT_HOST} else EXIT_GAVE_UP
+        if self.problem:
+            return self._code
+        done = self.summary is not None if once else self._up
+        return 0 if done else self._interrupted
+
+    def _note(self, event: str, fields: dict[str, object]) -> None:
+        if event in {"set_aside", "isolated"}:
+            self._reasons[str(fields["name"])] = str(fields.get("reason") or "keeps dying")
+        self._hear(event_record(event, fields))
+
+    def _hear(self, record: log.Record) -> None:
+        if log.LEVELS[record.level] >= self._least:
+            self._journal.keep(record)
+            self.out.show(record)
+
+    def _end(self, supervisor: Supervisor, code: int, problem: str) -> None:
+        """Stop in order, because *problem* leaves nothing else to do."""
+        self.problem, self._code = problem, code
+        supervisor.stop()
 
     async def _obey_signals(
         self,
@@ -232,14 +296,32 @@ class Session:
                     self.out.say("stopped at once; the next start resumes")
                     os._exit(128 + number)
                 self.out.say("stopping; press Ctrl-C again to stop at once")
+                self._interrupted = 128 + number
                 supervisor.stop()
 
+    async def _watch_room(self, supervisor: Supervisor) -> None:
+        """Stop in order while there is still room to do it."""
+        library = self.settings.library
+        folders = {self.settings.data, library.derived, self.settings.database_path.parent}
+        while not supervisor.stopping:
+            for folder in folders:
+                with contextlib.suppress(OSError):  # whoever needs the folder will tell
+                    if (left := room(folder)) < LEAST_LEFT:
+                        self._end(supervisor, EXIT_HOST, _no_room(folder, left))
+            await anyio.sleep(ROOM_S)
+
     async def _accompany(self, supervisor: Supervisor, once: bool) -> None:  # noqa: FBT001
-        await supervisor.all_ready.wait()
+        await supervisor.all_tried.wait()
         ready_s = time.monotonic() - self._started
-        _write_run(self.settings.data, self._run(_http_address(self.run_dir)))
+        try:
+            _write_run(self.settings.data, self._run(_http_address(self.run_dir)))
+        except OSError as error:
+            problem = f"{self.settings.data}: run.json cannot be written: {error.strerror}"
+            self._end(supervisor, EXIT_HOST, problem)
+            return
         async with Client.connect(self.settings.data) as client:
             if not once:
+                self._up = True
                 await self._greet(client, ready_s)
                 return
             await self._index_all(client, supervisor, ready_s)
@@ -248,7 +330,7 @@ class Session:
     async def _greet(self, client: Client, ready_s: float) -> None:
         try:
             link = await client.link()
-        except RuntimeFault as error:  # it may be on its way back; the system works without
+        except (RuntimeFault, NotRunning) as error:  # it may come back; all else works without
             link = f"the page did not answer: {error}"
         self.out.say(f"ready after {ready_s:.1f} s: {link}")
         if self._pack.demo:
@@ -256,33 +338,74 @@ class Session:
 
     async def _index_all(self, client: Client, supervisor: Supervisor, ready_s: float) -> None:
         """Wait until nothing is left to do, then sum up."""
+        async with anyio.create_task_group() as tasks:
+            if self.progress:
+                tasks.start_soon(self._show_progress, client)
+            end = await self._wait_settled(client, supervisor)
+            tasks.cancel_scope.cancel()
+        if end is None:
+            return
+        catalog, totals = end
+        if catalog.scan_error:
+            self.out.say(f"not all folders could be read: {catalog.scan_error}")
+        seconds = time.monotonic() - self._started
+        self.summary = _sum_up(totals, catalog, supervisor, seconds, ready_s)
+
+    async def _wait_settled(
+        self, client: Client, supervisor: Supervisor
+    ) -> tuple[CatalogStatus, Totals] | None:
+        """How it ended; None where somebody is missing, with whom it would never end."""
         while True:
-            with contextlib.suppress(RuntimeFault):
+            if lost := _lost(supervisor.processes()):
+                self.problem = "; ".join(f"{name}: {self._reasons.get(name)}" for name in lost)
+                return None
+            with contextlib.suppress(RuntimeFault, NotRunning):
                 status = await client.status()
-                if lost := _lost(status):
-                    self.problem = f"{lost} cannot work; see above"
-                    return
+                if status.catalog is not None and _held_up(status.catalog):
+                    resume = f"go on with: python -m supervisor resume --data {self.settings.data}"
+                    problem = f"the library is {console.pause(status.catalog)}; {resume}"
+                    self._end(supervisor, EXIT_TRY_AGAIN, problem)
+                    return None
                 if status.catalog is not None and _settled(status, status.catalog):
-                    seconds = time.monotonic() - self._started
-                    totals = await client.totals()
-                    break
+                    return status.catalog, await client.totals()
             await anyio.sleep(POLL_S)
-        if status.catalog.scan_error:
-            self.out.say(f"not all folders could be read: {status.catalog.scan_error}")
-        self.summary = _sum_up(totals, status.catalog, supervisor, seconds, ready_s)
+
+    async def _show_progress(self, client: Client) -> None:
+        with bars.shown_on(self.out.rich, self.out.say) as show:
+            while True:
+                with contextlib.suppress(NotRunning):  # we are: only too busy to answer
+                    await bars.follow(client, show)
 
     def _run(self, http: str) -> Run:
         return Run(os.getpid(), self.run_id, str(self.run_dir), http)
+
+
+def _is_a_photos_fault(name: str, code: int, executing: list[int]) -> bool:
+    """A decoder that dies over a photo is what it is for; the catalog charges the photo."""
+    del code
+    return name.startswith("decode.") and bool(executing)
 
 
 def _settled(status: Status, catalog: CatalogStatus) -> bool:
     return catalog.settled and status.index is not None and status.index.seq >= catalog.feed_seq
 
 
-def _lost(status: Status) -> str:
-    """Who will not come back by itself, "" when nobody is lost."""
-    gone = [each.name for each in status.processes if each.state in {"broken", "isolated"}]
-    return ", ".join(gone)
+def _held_up(catalog: CatalogStatus) -> bool:
+    """Is there work that nobody will do, because the owner has paused it?"""
+    in_hand = any(queue.leased for queue in catalog.queues)
+    return catalog.paused and catalog.scanned and not (catalog.settled or in_hand)
+
+
+def _lost(processes: Iterable[ProcessState]) -> list[str]:
+    """Who will not come back by itself."""
+    return [each.name for each in processes if each.state in {"broken", "isolated"}]
+
+
+def _no_room(folder: Path, left: int) -> str:
+    return (
+        f"{folder}: only {left / 1e6:.0f} MB are left; stopped before the disk is full, and"
+        f" nothing is lost: free {LEAST_FREE / 1e9:.0f} GB and start again"
+    )
 
 
 def _sum_up(
@@ -303,7 +426,12 @@ def _sum_up(
 
 
 def _http_address(run_dir: Path) -> str:
-    bound = msgspec.json.decode((run_dir / "gateway.json").read_bytes(), type=dict[str, Any])
+    """Where the page is, "" while the gateway is away."""
+    try:
+        data = (run_dir / "gateway.json").read_bytes()
+    except FileNotFoundError:
+        return ""
+    bound = msgspec.json.decode(data, type=dict[str, Any])
     return f"http://{bound['host']}:{bound['port']}"
 
 
@@ -319,8 +447,14 @@ def _write_run(data: Path, run: Run) -> None:
 @contextlib.contextmanager
 def _claimed(data: Path) -> Iterator[Path]:
     """The data directory, locked, and a run directory for it; both let go at the end."""
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = rundir.lock(data / "lock")
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = rundir.lock(data / "lock")
+    except OSError as error:
+        raise DataUnwritable(
+            f"cannot be written: {error.strerror}; choose another place or give this user access",
+            where=str(error.filename or data),
+        ) from error
     try:
         run_dir = rundir.make(data, secrets.token_hex(4))
         try:
@@ -333,6 +467,7 @@ def _claimed(data: Path) -> Iterator[Path]:
 
 
 def _find_pack(settings: Settings) -> Pack:
+    check_one_runtime()
     pack = find_pack(settings.model.pack, [*settings.model.search, settings.data / "packs", PACKS])
     verify(pack)
     return pack
@@ -361,13 +496,20 @@ def run(
     ] = False,
     as_json: JsonOption = False,
     port: Annotated[int | None, typer.Option(help="Port of the page; 0 for any.")] = None,
-    log_json: Annotated[bool, typer.Option("--log-json", help="Log as JSON lines.")] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Everything as JSON lines on stderr.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show more than warnings on stderr.")
+    ] = False,
+    progress: Annotated[
+        bool | None, typer.Option(help="With --once on stderr; default: unless --json is given.")
+    ] = None,
 ) -> None:
     """Run the system on a folder of photos."""
     if context.invoked_subcommand is not None:
         return
     try:
-        check_platform()
         settings = load(
             {
                 "profile": profile,
@@ -379,12 +521,15 @@ def run(
         check(settings)
         pack = _find_pack(settings)
         with _claimed(settings.data) as run_dir:
-            out = Console(level=settings.logs.level, as_json=log_json)
-            session = Session(settings, pack, run_dir, out)
+            out = Console(verbose=verbose, as_json=log_json)
+            shows = progress if progress is not None else not (as_json or log_json)
+            session = Session(settings, pack, run_dir, out, progress=shows)
             code = anyio.run(lambda: session.serve(once=once))
     except ConfigError as error:
         fail(str(error), error.exit_code)
-    except (ModelsError, PlatformUnsupported, RunDirUnsafe) as error:
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None
+    except (ModelsError, RunDirUnsafe) as error:
         fail(str(error), EXIT_TRY_AGAIN if isinstance(error, AlreadyRunning) else EXIT_CONFIG)
     if session.problem:
         fail(session.problem, code)
@@ -395,7 +540,15 @@ def run(
 
 app.command()(search)
 app.command()(status)
+app.command()(logs)
+app.add_typer(dead_letters, name="dead-letters")
+app.command()(pause)
+app.command()(resume)
+app.command()(stop)
+app.command("check")(check_library)
+app.command()(forget)
 
 
 if __name__ == "__main__":
+    prelude.end()
     app()

@@ -8,12 +8,16 @@ A message is handled in one transaction of `actors.library`; this file adds who 
 incarnations, standing offers) and what time it is.
 """
 
+import contextlib
+import os
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import anyio
 
+from actors.desk import Desk
 from actors.library.errors import CatalogBusy, LibraryError
 from actors.library.reads import open_reader
 from actors.library.writer import open_writer
@@ -30,6 +34,7 @@ from actors.messages import (
     Follow,
     Kind,
     Message,
+    Owner,
     Pull,
     Results,
     ScanDone,
@@ -50,6 +55,8 @@ TICK_S = 1.0
 CHECKPOINT_S = 3600.0
 #: contents that get their missing embed task in one transaction
 BACKFILL = 500
+#: the folder of kept lines in the data directory
+LOGS = "logs"
 
 
 class Catalog(Actor):
@@ -70,10 +77,18 @@ class Catalog(Actor):
             )
             self._reader = await open_reader(self.settings.database)
             await self._writer.register_space(self.settings.space, time.time_ns())
-        except CatalogBusy:
-            raise  # somebody holds the write lock for a moment: start again
+        except (CatalogBusy, ActorUnusable):
+            raise  # Busy: somebody holds the write lock for a moment, so start again
         except LibraryError as error:
             raise ActorUnusable(str(error)) from error
+        self._desk = Desk(
+            self._writer,
+            self._reader,
+            database=self.settings.database,
+            derived=Path(self.settings.derived),
+            logs=Path(self.settings.data) / LOGS,
+        )
+        await self._desk.open()
         self._demand: dict[Kind, Demand] = {"decode": Demand(), "embed": Demand()}
         self._dispatching: dict[Kind, anyio.Lock] = {kind: anyio.Lock() for kind in self._demand}
         self._pullers: dict[str, Line] = {}
@@ -127,6 +142,9 @@ class Catalog(Actor):
                     demand.settled(tasks)
                 self._tell_followers()
                 self._dispatch_soon("embed")
+                self._dispatch_soon("decode")  # for thumbnails that were lost
+                if unwanted := self._writer.take_unwanted():
+                    await self._desk.discard(unwanted)
                 return Committed(tasks)
             case Seen(root, files, priority):
                 await self._writer.seen(root, files, priority, now_ns)
@@ -154,6 +172,12 @@ class Catalog(Actor):
                 self._tell_followers()
             case AskStatus():
                 return await self._status()
+            case Owner():
+                answer = await self._desk.handle(message, now_ns)
+                self._tell_followers()
+                for kind in self._demand:
+                    self._dispatch_soon(kind)
+                return answer
             case _:
                 raise NotImplementedError(type(message).__name__)
         return None
@@ -180,7 +204,9 @@ class Catalog(Actor):
             self.tasks.start_soon(self._dispatch, kind)
 
     async def _dispatch(self, kind: Kind) -> None:
-        """Lease ready tasks to those who offered to do them."""
+        """Lease ready tasks to those who offered to do them, unless the owner paused that."""
+        if self._desk.paused_since_ns:
+            return
         async with self._dispatching[kind]:
             demand = self._demand[kind]
             for name in demand.waiting():
@@ -195,7 +221,9 @@ class Catalog(Actor):
                     ids = [task.id for task in decode]
                     delivery = DecodeTasks(decode, self._number(demand, line, ids))
                 else:
-                    embed = await self._writer.lease(kind, room, name, line.epoch, now_ns)
+                    embed = await self._writer.lease(
+                        kind, room, name, line.epoch, now_ns, space=self.settings.space.name
+                    )
                     ids = [task.id for task in embed]
                     delivery = EmbedTasks(embed, self._number(demand, line, ids))
                 if not ids:
@@ -245,4 +273,32 @@ class Catalog(Actor):
             decodes=statistics.decoded,
             embeds=statistics.embedded,
             settled=scanned and idle and self._backfilled,
+            paused=bool(self._desk.paused_since_ns),
+            paused_since_ns=self._desk.paused_since_ns,
         )
+
+
+@contextlib.asynccontextmanager
+async def at_rest(data: Path, database: str, derived: Path) -> AsyncIterator[Desk]:
+    """The owner's desk while no system runs; whoever opens it holds the lock of *data*.
+
+    Raises:
+        LibraryError: the database cannot be opened.
+        AlreadyRunning: a catalog that was left behind is still about to end.
+    """
+    lock = rundir.lock(data / "catalog.lock")
+    try:
+        run = f"owner-{os.getpid()}-{time.time_ns()}"
+        writer = await open_writer(database, run=run, epoch=0, now_ns=time.time_ns())
+        try:
+            reader = await open_reader(database)
+            try:
+                desk = Desk(writer, reader, database=database, derived=derived, logs=data / LOGS)
+                await desk.open()
+                yield desk
+            finally:
+                await reader.close()
+        finally:
+            await writer.close(time.time_ns())
+    finally:
+        os.close(lock)

@@ -90,6 +90,8 @@ def find_run(data: Path) -> Run:
 class Client:
     """Questions to a running library.  Works on asyncio and trio."""
 
+    running: bool = True  #: unlike the door to a library at rest
+
     def __init__(self, node: Node, data: Path) -> None:
         self._node = node
         self._data = data
@@ -124,21 +126,27 @@ class Client:
             DeadlinePassed, PeerRefused: search is away or says no; the text tells why.
             NotRunning: the system stopped meanwhile.
         """
-        return await self._ask(Search(query, k), Found, seconds)
+        return await self.ask(Search(query, k), Found, seconds)
 
     async def status(self, *, seconds: float = 10.0) -> Status:
         """What every part of the system is doing."""
-        return await self._ask(AskStatus(), Status, seconds)
+        return await self.ask(AskStatus(), Status, seconds)
 
     async def totals(self, *, seconds: float = 60.0) -> Totals:
         """How every file of the library ended."""
-        return await self._ask(AskTotals(), Totals, seconds)
+        return await self.ask(AskTotals(), Totals, seconds)
 
     async def link(self, *, seconds: float = 10.0) -> str:
         """An address that opens the page once, without a token."""
-        return (await self._ask(AskLink(), Link, seconds)).url
+        return (await self.ask(AskLink(), Link, seconds)).url
 
-    async def _ask(self, question: Message, kind: type[Answer], seconds: float) -> Answer:
+    async def ask(self, question: Message, kind: type[Answer], seconds: float = 60.0) -> Answer:
+        """The gateway's answer to *question*, which is of *kind*.
+
+        Raises:
+            DeadlinePassed, PeerRefused: somebody is away or says no; the text tells why.
+            NotRunning: the system stopped meanwhile.
+        """
         deadline = anyio.current_time() + seconds
         while True:
             left = deadline - anyio.current_time()

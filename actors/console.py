@@ -1,61 +1,113 @@
 """What a person at the terminal sees: short lines on stderr, tables and JSON on stdout."""
 
-import json
+import logging
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from rich.console import Console as RichConsole
 from rich.table import Table
+from rich.text import Text
 
-from actors.messages import Found, Hit, Status, Totals
-from runtime.log import LEVELS
+from actors.messages import CatalogStatus, Found, Hit, Status, Totals
+from runtime import log
+from runtime.log import LEVELS, Record
 
-#: what the supervisor says of births and deaths, in words; None is not worth a line
+#: what a record says to a person; {name} is who is spoken of
 _SENTENCES = {
-    "died": "{name} (pid {pid}) died: {exit}",
+    "died": "{name} (pid {pid}) died: {exit}; `logs {name}` tells more",
     "isolated": "{name} keeps dying and is set aside for {for_s} s; the rest works on",
+    "set_aside": "{name} cannot work and is set aside until the next start: {reason}",
     "gives_up": "{group} gives up: {reason}",
     "start_too_slow": "{name} was not ready within {s:g} s and is started anew",
+    "snapshot_refused": "{name}: the stored index is not usable ({reason}) and is built anew"
+    " from the catalog; nothing is lost",
 }
+#: how bad it is what the supervisor did; what is not listed is `info`
+_LEVELS = {
+    "died": "warning",
+    "isolated": "warning",
+    "start_too_slow": "warning",
+    "unusable": "error",
+    "set_aside": "error",
+    "gives_up": "error",
+}
+#: a sentence of the supervisor follows these, and tells a person more
+_FOLLOWED = {log.UNUSABLE, "crashed"}
+_STYLES = {"debug": "dim", "warning": "yellow", "error": "red", "critical": "bold red"}
+
+
+def event_record(event: str, fields: dict[str, object]) -> Record:
+    """What the supervisor did, as a record of its own."""
+    return log.record("supervisor", _LEVELS.get(event, "info"), event, dict(fields))
 
 
 class Console:
-    """Lines of children and events of the supervisor, for people or (*as_json*) for programs."""
+    """What happens, on stderr: for people, or (*as_json*) everything for programs.
 
-    def __init__(self, *, level: str, as_json: bool = False) -> None:
-        self._level = LEVELS[level]
+    A person sees what was said to a person, warnings, and with *verbose* what is worth `info`.
+    Nothing is shown any more once the tree has given up for good: its reason is said last.
+    """
+
+    def __init__(self, *, verbose: bool = False, as_json: bool = False) -> None:
+        self.rich = RichConsole(stderr=True, highlight=False)
+        self._least = logging.INFO if verbose else logging.WARNING
+        self._verbose = verbose
         self._as_json = as_json
+        self._over = False
 
     def say(self, text: str) -> None:
         """One line to the person."""
-        print(text, file=sys.stderr, flush=True)
-
-    def line(self, name: str, line: str) -> None:
-        """One line that child *name* wrote: a JSON record, or whatever a library printed."""
-        try:
-            record = json.loads(line)
-            level = LEVELS[record["level"]]
-        except (ValueError, KeyError, TypeError):
-            self.say(f"{name}: {line}")
-            return
-        if level < self._level:
-            return
         if self._as_json:
-            self.say(line)
-            return
-        hidden = {"level", "timestamp", "from", "incarnation", "trace", "event", "exception"}
-        fields = " ".join(f"{key}={value}" for key, value in record.items() if key not in hidden)
-        self.say(f"{name}: {record['event']} {fields}".rstrip())
-        if "exception" in record:
-            self.say(record["exception"])
+            self._print(log.record("supervisor", "info", "said", {"text": text}).line)
+        else:
+            self._print(_printable(text))
 
-    def event(self, event: str, fields: dict[str, object]) -> None:
-        """Something the supervisor did."""
+    def show(self, record: Record) -> None:
+        """Something a process said, or the supervisor did."""
         if self._as_json:
-            self.say(json.dumps({"event": event, **fields}))
-        elif event in _SENTENCES:
-            self.say(_SENTENCES[event].format(**fields))
+            self._print(record.line)
+            return
+        self._over = self._over or record.fields.get("ends") is True
+        followed = record.event in _FOLLOWED and not self._verbose
+        if LEVELS[record.level] < self._least or followed or self._over:
+            return
+        self._print(_sentence(record))
+        if record.exception and self._verbose:
+            self._print(record.exception)
+
+    def _print(self, text: str) -> None:
+        # through rich, because bars may be drawn below
+        self.rich.print(Text(text), soft_wrap=True)
+
+
+def _sentence(record: Record) -> str:
+    if record.event in _SENTENCES:
+        return _printable(_SENTENCES[record.event].format(**{"name": record.name} | record.fields))
+    return f"{record.name}: {record.words}"
+
+
+def _printable(text: str) -> str:
+    """*text* without what a terminal would obey or cannot show."""
+    return "".join(each if each.isprintable() else "�" for each in text)
+
+
+def print_record(record: Record) -> None:
+    """One line of `logs`."""
+    out = RichConsole(highlight=False)
+    try:
+        at = f"{datetime.fromisoformat(record.at).astimezone():%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    except ValueError:
+        at = record.at
+    style = _STYLES.get(record.level, "")
+    line = Text.assemble(
+        (_printable(at), "dim"), " ", (record.name, "cyan"), " ", (record.level, style), " "
+    )
+    out.print(line.append(record.words), soft_wrap=True)
+    if record.exception:
+        lines = (f"    {_printable(each)}" for each in record.exception.splitlines())
+        out.print(Text("\n".join(lines), style="dim"), soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -113,6 +165,8 @@ def print_status(status: Status, totals: Totals) -> None:
             numbers = (queue.ready, queue.leased, queue.done, queue.dead)
             table.add_row(queue.kind, *(str(each) for each in numbers))
         out.print(table)
+        if status.catalog.paused:
+            out.print(f"{pause(status.catalog)}; `resume` goes on")
     if status.index is not None:
         note = f" ({status.index.degraded})" if status.index.degraded else ""
         out.print(f"{status.index.vectors} photos searchable in {status.index.space}{note}")
@@ -126,7 +180,16 @@ def print_status(status: Status, totals: Totals) -> None:
     out.print(table)
 
 
+def pause(catalog: CatalogStatus) -> str:
+    """Since when a paused library is so, and what waits."""
+    since = datetime.fromtimestamp(catalog.paused_since_ns / 1e9, UTC).astimezone()
+    waiting = {queue.kind: queue.ready for queue in catalog.queues}
+    return (
+        f"paused by its owner since {since:%Y-%m-%d %H:%M}, with {waiting.get('decode', 0)} photos"
+        f" to be read and {waiting.get('embed', 0)} to be indexed"
+    )
+
+
 def _plain(path: str) -> str:
     """*path* without what a terminal would obey: a file name is a stranger's text."""
-    shown = "".join(each if each.isprintable() else "�" for each in path)
-    return shown.replace("[", "\\[")
+    return _printable(path).replace("[", "\\[")

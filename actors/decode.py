@@ -6,8 +6,9 @@ hand, and the catalog charges that task alone.
 """
 
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -24,20 +25,34 @@ from actors.messages import (
 )
 from actors.outbox import Outbox
 from actors.photo.containers import risky
-from actors.photo.errors import BadPhoto, HostAway, NotAPhoto, Unread
+from actors.photo.errors import BadPhoto, HostAway, NoRoom, NotAPhoto, Unread
 from actors.photo.original import read_original
 from actors.photo.reading import decode_photo
 from actors.puller import Puller
 from actors.settings import DecodeSettings
 from runtime import log
 from runtime.actor import Actor
-from runtime.errors import RuntimeFault
+from runtime.errors import HostUnusable, RuntimeFault
 from runtime.messages import Down
 from runtime.node import Line
 
+T = TypeVar("T")
+
 WINDOW = 16
 COMMIT_S = 10.0
-DRAIN_S = 8.0
+#: a 500-megapixel photo takes seconds; what takes this long will take for ever
+PHOTO_S = 120.0
+#: part of the time for draining that results may wait to be committed; the rest is for ending
+DRAIN_SHARE = 0.8
+
+
+class PhotoHangs(Exception):
+    """A library does not come back from a photo; this process must not wait for it."""
+
+
+async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """Run *function* in a thread that nobody waits for once its time is over."""
+    return await anyio.to_thread.run_sync(function, *arguments, abandon_on_cancel=True)
 
 
 class Decode(Actor):
@@ -72,7 +87,7 @@ class Decode(Actor):
     async def on_drain(self) -> None:
         self._puller.close()
         self._queue.clear()
-        with anyio.move_on_after(DRAIN_S):
+        with anyio.move_on_after(DRAIN_SHARE * self.drain_s):
             async with self._working:
                 await self._outbox.wait_empty()
 
@@ -100,14 +115,21 @@ class Decode(Actor):
     async def _decode(self, task: DecodeTask) -> Result:
         """One file's outcome.  No exception of any library gets past this line."""
         try:
-            original = await anyio.to_thread.run_sync(read_original, task.path)
-            if risky(original.name, original.data):
-                await self._catalog.ask(Executing([task.id]), COMMIT_S)
-            photo = await anyio.to_thread.run_sync(decode_photo, original, self._derived)
+            with anyio.fail_after(PHOTO_S):
+                original = await in_thread(read_original, task.path)
+                if risky(original.name, original.data):
+                    await self._catalog.ask(Executing([task.id]), COMMIT_S)
+                photo = await in_thread(decode_photo, original, self._derived)
+        except TimeoutError:
+            # No library can be interrupted; the page still names the task, so that dying here
+            # charges it.
+            raise PhotoHangs(f"no end after {PHOTO_S:g} s") from None
         except NotAPhoto as error:
             return Skipped(task.id, str(error))
         except BadPhoto as error:
             return Failed(task.id, "photo", str(error))
+        except NoRoom as error:
+            raise HostUnusable(f"{self._derived}: {error}; free some and start again") from error
         except HostAway as error:
             return Failed(task.id, "host", str(error))
         except (Unread, RuntimeFault) as error:

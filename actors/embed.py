@@ -5,6 +5,7 @@ turned into a tensor meanwhile.  The worker never touches the database; it keeps
 until the catalog has committed it.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,13 +25,14 @@ from actors.messages import (
     Prepared,
     Released,
     Result,
+    ThumbnailLost,
 )
 from actors.outbox import Outbox
 from actors.photo.thumbnails import thumbnail_path
 from actors.puller import Puller
 from actors.settings import EmbedSettings
 from models.clip import ImageTower
-from models.errors import ModelsError, PictureBroken, RowsBroken, ThumbnailBroken
+from models.errors import DeviceUnusable, ModelsError, PictureBroken, RowsBroken, ThumbnailBroken
 from models.image import open_thumbnail, thumbnail_for
 from models.pack import load_pack
 from runtime import log
@@ -39,7 +41,9 @@ from runtime.errors import ActorUnusable, Busy, PeerAway
 from runtime.messages import Down
 from runtime.node import Line
 
-DRAIN_S = 8.0
+#: part of the time for draining that results may wait to be committed; the rest is for ending
+DRAIN_SHARE = 0.8
+CPU = "cpu:0"
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -56,11 +60,7 @@ class Embed(Actor):
     async def on_start(self) -> None:
         self.settings: EmbedSettings
         try:
-            self._tower = ImageTower.open(
-                load_pack(Path(self.settings.pack)),
-                device=self.settings.device,
-                threads=self.settings.threads,
-            )
+            self._tower = self._open(self.settings.device)
             self._tower.warm_up()
         except ModelsError as error:
             raise ActorUnusable(str(error)) from error
@@ -69,6 +69,16 @@ class Embed(Actor):
         self._prepared: dict[int, Ready] = {}
         self._outbox = Outbox(self.ref("catalog"), self._puller.settle)
         self._running = anyio.Lock()
+
+    def _open(self, device: str) -> ImageTower:
+        pack = load_pack(Path(self.settings.pack))
+        try:
+            return ImageTower.open(pack, device, self.settings.threads)
+        except DeviceUnusable as error:
+            if device == CPU:
+                raise
+            log.logger().info("on_the_cpu", instead_of=device, reason=error.reason)
+            return self._open(CPU)
 
     async def run(self) -> None:
         self.tasks.start_soon(self._outbox.run)
@@ -88,7 +98,7 @@ class Embed(Actor):
     async def on_drain(self) -> None:
         """The batch that runs ends; its results are committed; what waits goes back."""
         self._puller.close()
-        with anyio.move_on_after(DRAIN_S):
+        with anyio.move_on_after(DRAIN_SHARE * self.drain_s):
             async with self._running:
                 await self._outbox.wait_empty()
 
@@ -125,7 +135,12 @@ class Embed(Actor):
             try:
                 picture = open_thumbnail(path, self._tower.size)
                 rows.append(self._tower.prepare([picture]))
-            except (ThumbnailBroken, PictureBroken) as error:
+            except ThumbnailBroken:
+                # Whoever makes it again keeps what looks whole, which this may do.
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+                failed.append(ThumbnailLost(task.id, task.content))
+            except PictureBroken as error:
                 failed.append(Failed(task.id, "photo", str(error)))
             else:
                 good.append(task)

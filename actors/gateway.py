@@ -7,14 +7,28 @@ missed in the answer, or named in a clear error; this process waits for nobody w
 `actors.web` is what the outside sees; this file is the process around it.
 """
 
+import contextlib
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import anyio
-import msgspec
 
-from actors.messages import AnyMessage, AskStatus, AskTotals, Found, Search
+from actors.messages import (
+    AnyMessage,
+    AskLink,
+    AskPlaces,
+    AskStatus,
+    AskTotals,
+    Found,
+    Link,
+    Owner,
+    OwnerOfIndex,
+    Places,
+    Search,
+    ThumbnailsLost,
+)
+from actors.settings import GatewaySettings
 from actors.web import token
 from actors.web.about import About
 from actors.web.access import Access
@@ -22,43 +36,33 @@ from actors.web.app import Site
 from actors.web.board import Board
 from actors.web.errors import Refusal
 from actors.web.library import CatalogLibrary, Library, Photos
+from actors.web.losses import PAUSE_S, Losses
 from actors.web.metrics import Metrics
 from actors.web.search import Searcher
 from actors.web.server import bind, read_address, server, write_address
 from actors.web.thumbnails import Thumbnails
 from runtime import log
 from runtime.actor import Actor
+from runtime.errors import Busy, PeerAway
 from runtime.messages import Down
 from runtime.node import SUPERVISOR, Line
 from runtime.wire import MAX_BODY_BYTES, Body
 
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Paths are bytes, as everywhere between processes."""
-
-    data: bytes  #: where the token lies
-    derived: bytes  #: where the thumbnails lie
-    database: str  #: URL of the catalog's database
-    pack: str  #: name of the model pack that answers
-    demo: bool  #: that pack understands drawings only
-    profile: str
-    roots: tuple[str, ...] = ()  #: printable names of the photo folders, shown on the page
-    host: str = "127.0.0.1"
-    port: int = 8765  #: 0 for any
-    auth: Literal["token", "none"] = "token"
+#: what an owner asks may take its time: a folder is forgotten, a library counted
+OWNER_S = 600.0
 
 
 class Gateway(Actor):
-    Settings: ClassVar[Any] = Settings
+    Settings: ClassVar[Any] = GatewaySettings
     messages: ClassVar[Any] = AnyMessage
     concurrency: ClassVar[int] = 16
 
     async def on_start(self) -> None:
-        settings: Settings = self.settings
+        settings: GatewaySettings = self.settings
         secret = None
         if settings.auth == "token":
             secret = token.obtain(Path(os.fsdecode(settings.data)))
-        access = Access(secret)
+        self._access = Access(secret)
         metrics = Metrics()
         text, index, catalog = self.ref("text"), self.ref("index"), self.ref("catalog")
         self._library = self.open_library()
@@ -73,33 +77,44 @@ class Gateway(Actor):
             about=about,
         )
         photos = Photos(self._library)
+        self._losses = Losses()
         site = Site(
-            access=access,
+            access=self._access,
             searcher=self._searcher,
             board=self._board,
             metrics=metrics,
             photos=photos,
-            thumbnails=Thumbnails(Path(os.fsdecode(settings.derived)), photos),
+            thumbnails=Thumbnails(Path(os.fsdecode(settings.derived)), photos, self._losses.note),
             about=about,
             needed=(text, index),
         )
         run_dir = self.node.run_dir
-        self._socket, address = bind(settings.host, settings.port, read_address(run_dir))
+        former = read_address(run_dir)
+        self._socket, self._address = bind(settings.host, settings.port, former)
         self._server = server(site.app())
         self._served = anyio.Event()
-        write_address(run_dir, address)
-        log.logger().info("listening", host=address.host, port=address.port, auth=settings.auth)
+        write_address(run_dir, self._address)
+        log.logger().info("listening", url=self._address.url, auth=settings.auth)
 
     def open_library(self) -> Library:
         return CatalogLibrary(self.settings.database)
 
     async def run(self) -> None:
+        self.tasks.start_soon(self._tell_losses)
         try:
             await self._server.serve(sockets=[self._socket])
         finally:
             self._served.set()
         if not self.draining.is_set():
             raise RuntimeError("the HTTP server has ended by itself")
+
+    async def _tell_losses(self) -> None:
+        while True:
+            await anyio.sleep(PAUSE_S)
+            if lost := self._losses.take(anyio.current_time()):
+                # who is away hears of them when they are asked for again
+                with contextlib.suppress(PeerAway, Busy):
+                    self.ref("catalog").tell(ThumbnailsLost(lost))
 
     async def handle(self, message: Any, line: Line) -> Body | None:
         del line
@@ -108,10 +123,20 @@ class Gateway(Actor):
                 found = await self._searcher.search(query, k)
                 _refuse_oversized(found)
                 return found
+            case AskLink():
+                return Link(self._address.url + self._access.new_path(anyio.current_time()))
             case AskStatus():
                 return await self._board.status()
             case AskTotals():
                 return await self._library.totals()
+            case AskPlaces():
+                settings = self.settings
+                index = os.path.join(settings.data, b"index")  # noqa: PTH118 - bytes
+                return Places(settings.database, settings.derived, index)
+            case Owner():
+                return await self.ref("catalog").ask(message, OWNER_S)
+            case OwnerOfIndex():
+                return await self.ref("index").ask(message, OWNER_S)
             case _:
                 raise NotImplementedError(type(message).__name__)
 

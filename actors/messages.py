@@ -164,7 +164,17 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     reason: str
 
 
-Result = Decoded | Embedded | Skipped | Failed
+class ThumbnailLost(msgspec.Struct, frozen=True, tag="thumbnail_lost"):
+    """An embed task whose thumbnail is missing or torn; the photo is not to blame.
+
+    The catalog has the thumbnails made again and the task run after that.
+    """
+
+    task: int
+    content: int
+
+
+Result = Decoded | Embedded | Skipped | Failed | ThumbnailLost
 
 
 class Results(Message, frozen=True, tag="results"):
@@ -318,6 +328,8 @@ class CatalogStatus(Message, frozen=True, tag="catalog_status"):
     decodes: int  #: results committed since the tree started
     embeds: int
     settled: bool  #: scanned and nothing ready, leased or waiting
+    paused: bool = False  #: no work is handed out until the owner says `resume`
+    paused_since_ns: int = 0
 
 
 class IndexStatus(Message, frozen=True, tag="index_status"):
@@ -360,6 +372,150 @@ class AskTotals(Message, frozen=True, tag="ask_totals"):
     """Answered `Totals`."""
 
 
+# ── the owner → gateway → catalog, index ────────────────────────────────────────────────────
+
+
+class Owner(Message, frozen=True):
+    """Base of what the owner wants of the library; the gateway passes it on to the catalog."""
+
+
+class OwnerOfIndex(Message, frozen=True):
+    """Base of what the owner wants of the index; the gateway passes it on to it."""
+
+
+class AskDeadLetters(Owner, frozen=True, tag="ask_dead_letters"):
+    """Dead letters with an id after *after*, by id.  Answered `DeadLetters`."""
+
+    after: int = 0
+
+
+class AskDeadLetter(Owner, frozen=True, tag="ask_dead_letter"):
+    """Everything about one.  Answered `DeadLetters`, empty when there is no such letter."""
+
+    task: int
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """Work that was given up."""
+
+    task: int
+    path: bytes
+    kind: Kind
+    reason: str
+    attempts: int
+    crash_attempts: int
+    when_ns: int
+    exit_reason: str = ""  #: of the last crash, in the answer to `AskDeadLetter` only
+    stderr_tail: str = ""  #: likewise
+
+
+class DeadLetters(Message, frozen=True, tag="dead_letters"):
+    """A page of them; an empty one is the end."""
+
+    letters: list[Letter]
+
+
+class RetryLetters(Owner, frozen=True, tag="retry_letters"):
+    """Try *tasks* again, or *all* that is dead.  Answered `LettersMoved`."""
+
+    tasks: list[int]
+    all: bool = False
+
+
+class DropLetters(Owner, frozen=True, tag="drop_letters"):
+    """Count the files of *tasks* as skipped.  Answered `LettersMoved`."""
+
+    tasks: list[int]
+
+
+class LettersMoved(Message, frozen=True, tag="letters_moved"):
+    """The tasks that it was done to; whoever is not among them is no dead letter."""
+
+    tasks: list[int]
+
+
+class Pause(Owner, frozen=True, tag="pause"):
+    """Hand out no more work, or *on* being false: go on.  Answered `Done`."""
+
+    on: bool
+
+
+class ThumbnailsLost(Owner, frozen=True, tag="thumbnails_lost"):
+    """Thumbnails that somebody wanted to read and that were missing or short.  Not answered."""
+
+    contents: list[int]
+
+
+class Repair(Owner, frozen=True, tag="repair"):
+    """Do again what `check` found lost.  Answered `Repaired`.
+
+    At most some thousand ids a message; `counters` counts everything anew.
+    """
+
+    thumbnails: list[int] = []  #: contents
+    vectors: list[int] = []  #: contents
+    counters: bool = False
+
+
+class Repaired(Message, frozen=True, tag="repaired"):
+    """How many of each are on their way, or right again."""
+
+    thumbnails: int
+    vectors: int
+    counters: int
+
+
+class AskBelow(Owner, frozen=True, tag="ask_below"):
+    """What the library knows at and below an absolute path.  Answered `Below`."""
+
+    path: bytes
+
+
+class Below(Message, frozen=True, tag="below"):
+    files: int
+    photos: int  #: different pictures among them
+
+
+class Forget(Owner, frozen=True, tag="forget"):
+    """Remove every trace of the file, or the folder, at *path*.  Answered `Forgot`."""
+
+    path: bytes
+
+
+class Forgot(Message, frozen=True, tag="forgot"):
+    files: int
+    photos: int
+    kept: int  #: photos that stay, because files elsewhere hold them too
+    elsewhere: list[bytes]  #: paths of the first of those files
+
+
+class AskPlaces(Message, frozen=True, tag="ask_places"):
+    """Where this system keeps things.  Answered `Places` by the gateway."""
+
+
+class Places(Message, frozen=True, tag="places"):
+    database: str  #: SQLAlchemy URL
+    derived: bytes
+    index: bytes  #: where snapshots are kept
+
+
+class AskIndexIds(OwnerOfIndex, frozen=True, tag="ask_index_ids"):
+    """Which contents the index holds, in short.  Answered `IndexIds`."""
+
+
+class IndexIds(Message, frozen=True, tag="index_ids"):
+    seq: int  #: the feed position the answer stands for
+    count: int
+    digest: bytes  #: BLAKE3 of the ids, ascending, as little-endian int64
+
+
+class RebuildIndex(OwnerOfIndex, frozen=True, tag="rebuild_index"):
+    """Build the index anew from the catalog and write its snapshot.  Answered `Done`.
+
+    Nothing of a removed vector is left then, in memory or in a file.
+    """
+
+
 AnyMessage = (
     Done
     | Seen
@@ -392,4 +548,23 @@ AnyMessage = (
     | Status
     | AskTotals
     | Totals
+    | AskDeadLetters
+    | AskDeadLetter
+    | DeadLetters
+    | RetryLetters
+    | DropLetters
+    | LettersMoved
+    | Pause
+    | ThumbnailsLost
+    | Repair
+    | Repaired
+    | AskBelow
+    | Below
+    | Forget
+    | Forgot
+    | AskPlaces
+    | Places
+    | AskIndexIds
+    | IndexIds
+    | RebuildIndex
 )

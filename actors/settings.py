@@ -12,6 +12,7 @@ class CatalogSettings(msgspec.Struct, frozen=True):
     data: str
     space: Space
     roots: list[bytes]  #: absolute paths of the folders of originals
+    derived: str = ""  #: where the thumbnails lie
 
 
 class IndexSettings(msgspec.Struct, frozen=True):
@@ -21,6 +22,8 @@ class IndexSettings(msgspec.Struct, frozen=True):
     dimensions: int
     backend: str = "faiss"
     threads: int = 1
+    seal_rows: int | None = None  #: new vectors from which a graph is due; None: the usual number
+    build_threads: int = 1  #: for building graphs
 
 
 class SchedulerSettings(msgspec.Struct, frozen=True):
@@ -32,8 +35,8 @@ class EmbedSettings(msgspec.Struct, frozen=True):
     pack: str  #: directory of the pack
     derived: str
     buckets: list[int]
-    device: str = "cpu:0"
-    threads: int = 1
+    device: str = "cpu:0"  #: a GPU that cannot be used is replaced by the CPU
+    threads: int = 1  #: on the CPU
 
 
 class IngestSettings(msgspec.Struct, frozen=True):

@@ -2,11 +2,12 @@
 
 import argparse
 import importlib
+import inspect
 import json
 import sys
 from pathlib import Path
 
-BENCHES = ("recall",)
+BENCHES = ("recall", "runtime", "search", "start")
 
 
 def main() -> int:
@@ -14,7 +15,8 @@ def main() -> int:
     parser.add_argument("name", nargs="?", help="which bench; without it, the list")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     parser.add_argument("--seed", type=int, help="repeat a run exactly")
-    parser.add_argument("--n", type=int, help="how many pictures, where that applies")
+    parser.add_argument("--n", type=int, help="how many pictures, or asks a round")
+    parser.add_argument("--seconds", type=float, help="how long runtime's workers are killed")
     options = parser.parse_args()
     if options.name is None:
         for name in BENCHES:
@@ -23,9 +25,14 @@ def main() -> int:
         return 0
     if options.name not in BENCHES:
         parser.error(f"no bench is called {options.name}; there are: {', '.join(BENCHES)}")
-    given = {"seed": options.seed, "n": options.n}
-    module = importlib.import_module(f"bench.{options.name}")
-    figures = module.main(**{key: value for key, value in given.items() if value is not None})
+    bench = importlib.import_module(f"bench.{options.name}").main
+    taken = inspect.signature(bench).parameters
+    given = {key: getattr(options, key) for key in ("seed", "n", "seconds")}
+    given = {key: value for key, value in given.items() if value is not None}
+    for key in given:
+        if key not in taken:
+            parser.error(f"{options.name} takes no --{key}")
+    figures = bench(**given)
     text = json.dumps(figures, indent=2)
     print(text)
     if options.json is not None:

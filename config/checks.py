@@ -32,6 +32,8 @@ from config.settings import Settings
 
 MOUNTS = Path("/proc/self/mounts")
 LEAST_FREE = 2_000_000_000  # bytes: the write-ahead log, a migration's copy and a day of thumbnails
+#: bytes below which a running system stops: the journal can still be folded into the database
+LEAST_LEFT = 200_000_000
 
 #: File systems whose files live on another machine, as /proc/mounts calls them.
 NETWORK = frozenset(
@@ -87,8 +89,10 @@ def check_originals(settings: Settings) -> None:
             with os.scandir(folder) as entries:
                 next(entries, None)
         except FileNotFoundError:
+            meant = _nearest_folder(folder)
+            hint = f"did you mean {meant}?" if meant else "is its disk mounted?"
             raise OriginalsMissing(
-                "originals: no such folder; is its disk mounted?", where=str(folder)
+                f"originals: no such folder; {hint}", where=str(folder)
             ) from None
         except NotADirectoryError:
             raise OriginalsMissing(
@@ -155,7 +159,8 @@ def check_writable(folder: Path) -> None:
     elif not there.is_dir():
         reason = os.strerror(errno.ENOTDIR)
     elif not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
-        reason = os.strerror(errno.EACCES)
+        read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+        reason = os.strerror(errno.EROFS if read_only else errno.EACCES)
     if reason:
         raise DataUnwritable(
             f"cannot be written: {reason}; choose another place or give this user access",
@@ -163,9 +168,14 @@ def check_writable(folder: Path) -> None:
         )
 
 
+def room(folder: Path) -> int:
+    """Bytes that may still be written at *folder*, which need not exist yet."""
+    return shutil.disk_usage(_existing(folder)).free
+
+
 def check_room(folder: Path, least_free: int = LEAST_FREE) -> None:
     """There is room to work at *folder*."""
-    free = shutil.disk_usage(_existing(folder)).free
+    free = room(folder)
     if free < least_free:
         raise DiskFull(
             f"only {free / 1e9:.1f} GB free, {least_free / 1e9:.1f} GB are needed;"
@@ -199,6 +209,23 @@ def _existing(path: Path) -> Path:
     while not os.path.lexists(path) and path != path.parent:
         path = path.parent
     return path
+
+
+def _nearest_folder(path: Path) -> Path | None:
+    """The folder that somebody who wrote *path*, which does not exist, may have meant."""
+    there = _existing(path)
+    missing, *rest = path.relative_to(there).parts
+    try:
+        with os.scandir(there) as entries:
+            names = [each.name for each in entries if each.is_dir()]
+    except OSError:
+        return None
+    import difflib  # noqa: PLC0415 - costs 3 ms, and only ever needed on the way out
+
+    for near in difflib.get_close_matches(missing, names, n=1):
+        whole = there.joinpath(near, *rest)
+        return whole if whole.is_dir() else there / near
+    return None
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -51,5 +51,5 @@ def async_url(url: str, base: Path, home: str) -> str:
 
 
 def sqlite_url(path: Path) -> str:
-    """The URL of the SQLite file at the absolute *path*."""
-    return f"{SQLITE}{path}"
+    """The URL of the SQLite file at the absolute *path*; SQLAlchemy decodes `%` in it."""
+    return SQLITE + str(path).replace("%", "%25")

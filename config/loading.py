@@ -49,7 +49,6 @@ SHORT_NAMES = {
     "DATABASE_URL": "library.database",
     "DERIVED_PATH": "library.derived",
     "VECTOR_BACKEND": "vectors.backend",
-    "QDRANT_URL": "vectors.url",
 }
 
 

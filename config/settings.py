@@ -23,6 +23,8 @@ Backend = Literal["faiss", "hnswlib", "qdrant"]
 # The description is the expectation named in an error: "must be <description>".
 Count = Annotated[int, Meta(ge=1, le=1024, description="a whole number from 1 to 1024")]
 Port = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
+# Too few make graphs by the hundred, each of which is searched.
+Rows = Annotated[int, Meta(ge=16, le=10_000_000, description="a whole number from 16 to 10000000")]
 Gpu = Annotated[int, Meta(ge=-1, le=63, description="a whole number from -1 to 63")]
 Seconds = Annotated[
     float, Meta(gt=0, le=31_536_000, description="a number of seconds above 0, at most a year")
@@ -72,7 +74,7 @@ class Decode(Part, frozen=True):
 class Device(Part, frozen=True):
     """What the models run on."""
 
-    gpu: Gpu = 0  #: index of the GPU; -1: never use one
+    gpu: Gpu = 0  #: index of the GPU, where there is one and a runtime for it; -1: never use one
     threads: Count = field(default_factory=inference_threads)  #: CPU threads; default: 4/5 of them
 
 
@@ -95,7 +97,7 @@ class Vectors(Part, frozen=True):
     """The nearest-neighbour index."""
 
     backend: Backend = "faiss"  #: faiss scans exactly; hnswlib adds graphs, for above 200k photos
-    url: str = ""  #: address of a Qdrant server; only backend qdrant would read it: not built yet
+    seal_rows: Rows = 262_144  #: hnswlib: new vectors from which a graph of them is built
 
 
 class Gateway(Part, frozen=True):
@@ -110,7 +112,7 @@ class Runtime(Part, frozen=True):
     """When a process counts as broken, and when the supervisor gives it up."""
 
     startup: Seconds = 120.0  #: seconds a process may take until it is ready
-    shutdown: Seconds = 20.0  #: seconds for an orderly stop of the whole tree
+    shutdown: Seconds = 20.0  #: seconds for an orderly stop of the whole tree; then it is ended
     restarts: Count = 5  #: restarts of one process within the period; one more gives it up
     period: Seconds = 60.0  #: seconds within which restarts are counted
     backoff: Seconds = 0.25  #: seconds before the first restart; doubles with each further one
@@ -144,7 +146,7 @@ class Settings(Part, frozen=True, kw_only=True):
     @property
     def database_path(self) -> Path:
         """The SQLite file behind `library.database`, for read-only connections."""
-        return Path(self.library.database.removeprefix("sqlite+aiosqlite:///"))
+        return Path(self.library.database.removeprefix("sqlite+aiosqlite:///").replace("%25", "%"))
 
 
 # Path is the only type here that msgspec does not know; as bytes, because the name of a photo

@@ -2,16 +2,26 @@
 
     on_start → READY → handle(message) …  and  run()  → on_stop
 
+    LOADING    on_start runs; `progress` says that it moves
+    WARMING    likewise, said by `progress(…, warming=True)`
+    READY      it answers
+    BUSY       … and has something in hand, named by `phase`
+    DRAINING   it was asked to stop
+
 `handle` gets one message after the other (or `concurrency` at once); what it returns answers
 an ask.  `run` is for work that is not an answer: loops, offers, timers.  An exception that
 `handle` raises on an ask goes back to the asker as a `Nack`, since there is somebody who can
 act on it; on a tell it ends the process, because nobody else would ever know.
+
+What may take long is done in a `phase`, off the loop or on it: a phase past its deadline is a
+hang, and outside of phases the loop is expected to run (`health`).
 
 An actor knows its peers by name and that they come and go (`on_up`, `on_down`); it never
 restarts anything.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import anyio
@@ -19,9 +29,11 @@ import anyio.abc
 import msgspec
 
 from runtime import log
-from runtime.errors import RecycleMe, RuntimeFault
+from runtime.errors import ActorUnusable, RecycleMe, RuntimeFault
 from runtime.messages import Down, Drain, Hello, Ok, Progress, Ready, Up
 from runtime.node import SUPERVISOR, Envelope, Line, Node, Ref, trace
+from runtime.page import Stage
+from runtime.phases import HARD_S, Phase, Phases
 from runtime.wire import Body, Nack
 
 
@@ -37,7 +49,9 @@ class Actor:
     def __init__(self, settings: Any) -> None:
         self.settings = settings
         self.run_id = ""  #: id of the supervisor's run
+        self.phases = Phases()
         self.draining = anyio.Event()
+        self.drain_s = 10.0  #: what `on_drain` and `on_stop` may take together
         self.tasks: anyio.abc.TaskGroup
 
     # ── hooks ──
@@ -69,18 +83,38 @@ class Actor:
     def ref(self, name: str) -> Ref:
         return self.node.ref(name)
 
-    def progress(self, phase: str) -> None:
+    def phase(
+        self,
+        name: str,
+        ids: Sequence[int] = (),
+        *,
+        budget_s: float | None = None,
+        most_s: float = HARD_S,
+    ) -> Phase:
+        """`with self.phase("embed", ids):` names what is in hand; see `phases`."""
+        return self.phases.phase(name, ids, budget_s=budget_s, most_s=most_s)
+
+    def progress(self, phase: str, *, warming: bool = False) -> None:
         """Tell the supervisor that a long start moves."""
+        if warming:
+            self._enter(Stage.WARMING)
         self.node.ref(SUPERVISOR).tell(Progress(phase))
+
+    def _enter(self, stage: Stage) -> None:
+        if self.node.page is not None:
+            self.node.page.stage(stage)
 
     # ── life ──
 
     async def live(self, node: Node) -> None:
         """From a bound node to the end of the drain."""
         self.node = node
+        self.phases.page = node.page
+        self._enter(Stage.LOADING)
         supervisor = node.ref(SUPERVISOR)
         supervisor.tell(Hello(os.getpid()))
         await self.on_start()
+        self._enter(Stage.READY)
         supervisor.tell(Ready())
         try:
             async with anyio.create_task_group() as tasks:
@@ -89,6 +123,7 @@ class Actor:
                 for _ in range(self.concurrency):
                     tasks.start_soon(self._consume)
                 await self.draining.wait()
+                self._enter(Stage.DRAINING)
                 await self.on_drain()
                 tasks.cancel_scope.cancel()
         finally:
@@ -104,19 +139,19 @@ class Actor:
                     await self.on_up(name)
                 case Down() as down:
                     await self.on_down(down)
-                case Drain():
+                case Drain(budget_s):
+                    self.drain_s = budget_s
                     self.draining.set()
                 case Nack() as nack:
-                    log.logger().warning(
-                        "refused", by=envelope.line.name, reason=nack.reason, detail=nack.detail
-                    )
+                    log.logger().warning("refused", by=envelope.line.name, reason=nack.reason)
+                    log.logger().debug("refused_because", detail=nack.detail)
                 case _:
                     await self._handle(envelope)
 
     async def _handle(self, envelope: Envelope) -> None:
         try:
             answer = await self.handle(envelope.body, envelope.line)
-        except RecycleMe:
+        except (RecycleMe, ActorUnusable):
             raise
         except Exception as error:
             if not envelope.asks:

@@ -9,7 +9,9 @@
     │  ├─ Unsupported      … because it does not know this message
     │  └─ HandlerFailed    … because handling it raised
     ├─ FrameBroken         the sender: bytes that are no message of ours
+    ├─ WindowBroken        this process: it told a peer more than the peer has room for
     ├─ ActorUnusable       the owner: the actor cannot work as configured; exit 78, one line
+    │  └─ HostUnusable     the host: nobody can work here, the disk is full; exit 74, one line
     ├─ RecycleMe           nobody: the actor wants a fresh process; exit 86
     ├─ SpecInvalid         the owner: a child specification that cannot work
     ├─ PlatformUnsupported the host: kernel or machine without what we stand on
@@ -18,6 +20,8 @@
 
 Names are events; a caller picks the width of its `except` from the drawing.
 """
+
+from typing import ClassVar
 
 
 class RuntimeFault(Exception):
@@ -59,8 +63,20 @@ class FrameBroken(RuntimeFault):
     pass
 
 
-class ActorUnusable(RuntimeFault):
+class WindowBroken(RuntimeFault):
     pass
+
+
+class ActorUnusable(RuntimeFault):
+    """Trying again without a change cannot help.  The text is the one line the owner reads."""
+
+    exit_code: ClassVar[int] = 78  # EX_CONFIG
+
+
+class HostUnusable(ActorUnusable):
+    """No process of the system can go on: it stops as a whole."""
+
+    exit_code = 74  # EX_IOERR
 
 
 class RecycleMe(RuntimeFault):

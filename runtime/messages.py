@@ -55,6 +55,7 @@ class Down(Control, frozen=True, tag="rt.down"):
     crashed: bool
     executing: list[int]
     stderr_tail: str = ""
+    exit_class: str = ""  #: of `exits.ExitClass`
 
 
 class AskProcesses(Control, frozen=True, tag="rt.ask_processes"):
@@ -68,6 +69,8 @@ class ProcessState(msgspec.Struct, frozen=True):
     incarnation: int
     restarts: int
     last_exit: str = ""
+    life: str = ""  #: of `health.Life`; what *state* says in one word more
+    why: str = ""  #: of a life in trouble
 
 
 class Processes(Control, frozen=True, tag="rt.processes"):

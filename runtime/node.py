@@ -9,12 +9,32 @@ What arrives is sorted inside the socket's drain: answers resolve their question
 everything else goes to the mailbox as an `Envelope`.  Messages of an incarnation older than
 the newest one heard of are dropped and counted.
 
+Nothing is dropped without a word.  What becomes of a message that finds no room:
+
+    message                                   outcome
+    ────────────────────────────────────────  ────────────────────────────────────────────────
+    any, mailbox full                         Nack "busy": come again
+    ask, its peer has `window` waiting here   Nack "busy" likewise
+    tell, its peer has `window` waiting here  the peer broke its window: its line is closed,
+                                              Nack "window"; what comes later counts as overrun
+    the supervisor's                          always taken; they are few
+
+Whoever gets Nack "window" has a bug in its flow control and its line is of no more use: the
+node fails, the process with it, and the supervisor makes a new incarnation, whose `Down` and
+`Up` put everybody's books in order.  (ZeroMQ's ROUTER cannot hang up on one peer; its
+identity is forgotten instead.)
+
+What a line costs is paid once, not a message: the ROUTER's lines are kept by identity, and a
+header that equals the last one of its line byte for byte is not decoded again, as in a run of
+tells it does.
+
 A node knows nothing of processes, restarts or what messages mean.
 """
 
 import contextlib
 import itertools
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -34,18 +54,30 @@ from runtime.errors import (
     PeerRefused,
     PeerRestarted,
     Unsupported,
+    WindowBroken,
 )
+from runtime.loop import Once, once
 from runtime.mailbox import Mailbox, MailboxStatistics
 from runtime.messages import Down, Up
 from runtime.page import Page
-from runtime.pending import SLOT_S, Pending
+from runtime.pending import SLOT_S, Pending, PendingStatistics
 from runtime.sockets import Context, Socket, SocketStatistics
-from runtime.wire import Body, Header, Kind, Nack
+from runtime.wire import Body, Header, Kind, Nack, Writer
 
 #: 16 bytes that name the cause now being worked on; goes with every message sent meanwhile
 trace: ContextVar[bytes] = ContextVar("trace", default=b"")
 
 SUPERVISOR = "supervisor"
+
+#: lines kept by identity; clients come and go without a `Down`
+MOST_LINES = 4096
+
+_ANSWERS = frozenset({Kind.REPLY, Kind.NACK})
+_REFUSALS: dict[str, type[PeerRefused]] = {
+    "busy": Busy,
+    "unsupported": Unsupported,
+    "failed": HandlerFailed,
+}
 
 
 @contextlib.contextmanager
@@ -68,24 +100,51 @@ class NodeStatistics(msgspec.Struct, frozen=True):
     unsupported: int  #: messages of a type not known here
     stale: int  #: messages of a dead incarnation
     late: int  #: answers nobody waited for any more
+    asks: PendingStatistics
+    lines: int  #: peers that dialled and are remembered
+    closed: int  #: lines closed because their peer broke its window
+    overrun: int  #: messages that came over a closed line
+    refusing: int  #: refusals about to be sent
 
 
 class Line:
-    """Where a message came from, and the way back."""
+    """Where a message came from, and the way back.
 
-    __slots__ = ("_codec", "_identity", "_node", "_socket", "epoch", "name")
+    Args:
+        identity: of the peer on our ROUTER; empty where we dialled it.
+    """
+
+    __slots__ = (
+        "_identity",
+        "_node",
+        "_socket",
+        "closed",
+        "epoch",
+        "header",
+        "header_frame",
+        "name",
+        "waiting",
+    )
 
     def __init__(
-        self, node: "Node", socket: Socket, identity: bytes | None, name: str, epoch: int
+        self, node: "Node", socket: Socket, identity: bytes, name: str, epoch: int
     ) -> None:
         self._node = node
         self._socket = socket
         self._identity = identity
         self.name = name
         self.epoch = epoch
+        self.closed = False
+        self.waiting = 0  #: messages of it in our mailbox
+        self.header_frame = b""  #: the last one
+        self.header: Header  #: the same, decoded
 
     def __repr__(self) -> str:
         return f"{self.name}/{self.epoch}"
+
+    @property
+    def dialled(self) -> bool:
+        return not self._identity
 
     def tell(self, body: Body) -> None:
         """Say *body* to this very incarnation.
@@ -94,21 +153,25 @@ class Line:
             PeerAway: it is gone.
             Busy: its queue is full.
         """
-        self._send(Kind.TELL, body, 0)
+        if self.closed:
+            raise PeerAway(self.name)
+        header, payload = self._node.writer.tell(body, trace.get())
+        self._socket.send(self._identity, header, payload)
 
-    def _send(self, kind: Kind, body: Body, id: int, deadline_ns: int = 0) -> None:  # noqa: A002
-        frames = self._node.encode(kind, body, id, deadline_ns)
-        if self._identity is not None:
-            frames.insert(0, self._identity)
-        self._socket.send(frames)
+    def say(self, kind: Kind, body: Body, id: int, deadline_ns: int = 0) -> None:  # noqa: A002
+        """As `tell`, for every kind of message."""
+        header, payload = self._node.writer.write(kind, body, id, deadline_ns, trace.get())
+        self._socket.send(self._identity, header, payload)
 
     def answer(self, kind: Kind, body: Body, id: int) -> None:  # noqa: A002
         """Reply or Nack; one who died meanwhile needs no answer."""
-        with contextlib.suppress(PeerAway, Busy):
-            self._send(kind, body, id)
+        try:
+            self.say(kind, body, id)
+        except (PeerAway, Busy):
+            self._node.unanswered += 1
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """A message and what is known of it."""
 
     body: Body
@@ -125,6 +188,15 @@ class Envelope(msgspec.Struct, frozen=True):
 
     def refuse(self, reason: str, detail: str = "") -> None:
         self.line.answer(Kind.NACK, Nack(reason, detail), self.header.id)
+
+
+class Inbox(Mailbox[Envelope]):
+    """A mailbox that knows how much of it is whose."""
+
+    def take(self) -> Envelope:
+        envelope = super().take()
+        envelope.line.waiting -= 1
+        return envelope
 
 
 class Ref:
@@ -187,16 +259,27 @@ class Node:
         incarnation: grows with each restart of *name*.
         codec: what may be said.
         mailbox: how many messages may wait; credits given out must sum up to less.
+        window: how many of them may be one peer's; half of *mailbox* unless given, at least 64.
     """
 
     def __init__(
-        self, name: str, incarnation: int, run_dir: Path, codec: wire.Codec, *, mailbox: int = 4096
+        self,
+        name: str,
+        incarnation: int,
+        run_dir: Path,
+        codec: wire.Codec,
+        *,
+        mailbox: int = 4096,
+        window: int | None = None,
     ) -> None:
         self.name = name
         self.incarnation = incarnation
         self.run_dir = run_dir
         self.page: Page | None = None
-        self.mailbox: Mailbox[Envelope] = Mailbox(mailbox)
+        self.mailbox = Inbox(mailbox)
+        self.window = max(mailbox // 2, 64) if window is None else window
+        self.writer = Writer(codec, name, incarnation)
+        self.unanswered = 0  #: answers that found their asker gone
         self._codec = codec
         self._context = Context()
         self._refs: dict[str, Ref] = {}
@@ -204,11 +287,15 @@ class Node:
         self._dealers: dict[str, tuple[Socket, anyio.CancelScope]] = {}
         self._newest: dict[str, int] = {}
         self._pending: Pending[Body] = Pending()
-        self._asked = anyio.Event()
+        self._asked: Once[None] | None = None  #: the timer sleeps on it
+        self._lines: dict[bytes, Line] = {}
+        self._closed: deque[Line] = deque(maxlen=MOST_LINES)
+        self._refusals: deque[tuple[Line, int, Nack]] = deque()
         self._dials = itertools.count(1)
         self._router: Socket | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
         self._broken = self._unsupported = self._stale = self._late = 0
+        self._closings = self._overrun = 0
 
     @contextlib.asynccontextmanager
     async def open(self, *, bind: bool = True) -> AsyncIterator["Node"]:
@@ -234,7 +321,7 @@ class Node:
             finally:
                 tasks.cancel_scope.cancel()
                 for question in self._pending.close_all():
-                    question.fail(PeerAway(question.peer))
+                    question.answer.fail(PeerAway(question.peer))
 
     def ref(self, name: str) -> Ref:
         """The peer *name*; dialled as soon as the supervisor says it is up."""
@@ -266,12 +353,12 @@ class Node:
         identity = f"{self.name}/{self.incarnation}.{next(self._dials)}".encode()
         line: Line
 
-        def on_frames(frames: list[bytes]) -> None:
-            self._on_message(frames, line)
+        def on_message(_identity: bytes, header: bytes, payload: bytes) -> None:
+            self._on_message(line, header, payload)
 
         endpoint = rundir.endpoint(self.run_dir, up.name)
-        socket = self._context.dial(endpoint, identity, up.name, on_frames)
-        line = Line(self, socket, None, up.name, up.incarnation)
+        socket = self._context.dial(endpoint, identity, up.name, on_message)
+        line = Line(self, socket, b"", up.name, up.incarnation)
         scope = anyio.CancelScope()
         self._dealers[up.name] = (socket, scope)
         self._tasks.start_soon(self._pump_within, socket, scope)
@@ -280,6 +367,12 @@ class Node:
     def peer_down(self, down: Down) -> None:
         """Drop the line to a dead incarnation and what lay with it."""
         self._newest[down.name] = max(self._newest.get(down.name, 0), down.incarnation + 1)
+        for identity in [
+            identity
+            for identity, line in self._lines.items()
+            if line.name == down.name and line.epoch <= down.incarnation
+        ]:
+            del self._lines[identity]
         up = self._ups.get(down.name)
         if up is not None and up.incarnation <= down.incarnation:
             del self._ups[down.name]
@@ -293,31 +386,20 @@ class Node:
             socket.retire()
             scope.cancel()
         for question in self._pending.of(name):
-            question.fail(PeerRestarted(name))
+            question.answer.fail(PeerRestarted(name))
 
     async def _pump_within(self, socket: Socket, scope: anyio.CancelScope) -> None:
         with scope:
             await socket.pump()
 
-    def encode(self, kind: Kind, body: Body, id: int, deadline_ns: int) -> list[bytes]:  # noqa: A002
-        return self._codec.encode(
-            kind,
-            body,
-            id=id,
-            sender=self.name,
-            epoch=self.incarnation,
-            deadline_ns=deadline_ns,
-            trace=trace.get(),
-        )
-
     async def ask_line(self, line: Line, body: Body, deadline: float, seconds: float) -> Body:
         id_, question = self._pending.open(line.name, deadline)
-        self._asked.set()
+        if self._asked is not None:
+            self._asked.resolve(None)
+            self._asked = None
         try:
-            line._send(  # noqa: SLF001 - the two halves of one thing
-                Kind.ASK, body, id_, time.monotonic_ns() + int(seconds * 1e9)
-            )
-            return await question.wait()
+            line.say(Kind.ASK, body, id_, time.monotonic_ns() + int(seconds * 1e9))
+            return await question.answer.wait()
         except TimeoutError:
             raise DeadlinePassed(line.name, seconds) from None
         finally:
@@ -329,9 +411,10 @@ class Node:
             while len(self._pending):
                 await anyio.sleep(SLOT_S)
                 for question in self._pending.expire(anyio.current_time()):
-                    question.fail(TimeoutError())
-            self._asked = anyio.Event()
-            await self._asked.wait()
+                    question.answer.fail(TimeoutError())
+            asked: Once[None] = once()
+            self._asked = asked
+            await asked.wait()
 
     async def _rescue(self) -> None:
         while True:
@@ -345,72 +428,125 @@ class Node:
             sockets["router"] = self._router
         return sockets
 
-    def _on_router(self, frames: list[bytes]) -> None:
-        self._on_message(frames[1:], None, frames[0])
+    def _on_router(self, identity: bytes, header_frame: bytes, payload: bytes) -> None:
+        line = self._lines.get(identity)
+        if line is None or line.header_frame != header_frame:
+            try:
+                header = wire.decode_header(header_frame)
+            except FrameBroken:
+                self._broken += 1
+                return
+            if line is None or line.name != header.sender or line.epoch != header.epoch:
+                line = self._remember(identity, header)
+            line.header_frame, line.header = header_frame, header
+        self._sort(line, line.header, payload)
 
-    def _on_message(
-        self, frames: list[bytes], line: Line | None, identity: bytes | None = None
-    ) -> None:
-        """Sort one message; runs inside a drain, so it must not send."""
-        try:
-            header = wire.decode_header(frames[0] if len(frames) == 2 else b"")
-        except FrameBroken:
-            self._broken += 1
-            return
+    def _remember(self, identity: bytes, header: Header) -> Line:
+        assert self._router is not None
+        line = Line(self, self._router, identity, header.sender, header.epoch)
+        self._lines[identity] = line
+        if len(self._lines) > MOST_LINES:
+            # forgetting the oldest costs it no more than a new entry when it speaks again
+            del self._lines[next(iter(self._lines))]
+        return line
+
+    def _on_message(self, line: Line, header_frame: bytes, payload: bytes) -> None:
+        if line.header_frame != header_frame:
+            try:
+                line.header = wire.decode_header(header_frame)
+            except FrameBroken:
+                self._broken += 1
+                return
+            line.header_frame = header_frame
+        self._sort(line, line.header, payload)
+
+    def _sort(self, line: Line, header: Header, payload: bytes) -> None:
+        """Runs inside a drain, so it must not send."""
         if header.epoch < self._newest.get(header.sender, 0):
             self._stale += 1
             return
-        if line is None:
-            assert self._router is not None
-            line = Line(self, self._router, identity, header.sender, header.epoch)
         try:
-            body = self._codec.decode_body(header, frames[1])
+            body = self._codec.decode_body(header, payload)
         except Unsupported:
             self._unsupported += 1
-            self._later_refuse(line, header, "unsupported", header.type)
+            self._refuse(line, header, "unsupported", header.type)
             return
         except FrameBroken as error:
             self._broken += 1
-            self._later_refuse(line, header, "unsupported", str(error))
+            self._refuse(line, header, "unsupported", str(error))
             return
-        if header.kind == Kind.REPLY or (header.kind == Kind.NACK and header.id):
-            self._resolve(header, body)
-        elif isinstance(body, (Up, Down)) and line.name == SUPERVISOR:
-            self._on_announcement(body, line, header)
-        elif not self.mailbox.put_nowait(Envelope(body, line, header)):
-            self._later_refuse(line, header, "busy", f"{self.name} has a full mailbox")
+        if header.kind in _ANSWERS:
+            self._resolve(line, header, body)
+        elif line.closed:
+            self._overrun += 1
+            if header.kind == Kind.ASK:
+                self._refuse(line, header, "window", f"{self.name} closed this line")
+        elif line.dialled and line.name == SUPERVISOR:
+            self._on_supervisor(body, line, header)
+        elif line.waiting >= self.window:
+            self._on_window_full(line, header)
+        elif self.mailbox.put_nowait(Envelope(body, line, header)):
+            line.waiting += 1
+        else:
+            self._refuse(line, header, "busy", f"{self.name} has a full mailbox")
 
-    def _on_announcement(self, body: Up | Down, line: Line, header: Header) -> None:
+    def _on_window_full(self, line: Line, header: Header) -> None:
+        if header.kind == Kind.ASK:
+            self._refuse(line, header, "busy", f"{self.name} holds {line.waiting} of yours")
+            return
+        line.closed = True
+        self._closings += 1
+        self._overrun += 1
+        detail = f"{self.name} held {line.waiting} of yours, more than the window of a peer"
+        self._refuse(line, header, "window", detail)
+
+    def _on_supervisor(self, body: Body, line: Line, header: Header) -> None:
         """Change peers here and now, so that no message slips between; tell the actor too."""
         if isinstance(body, Up):
             if not self.peer_up(body):
                 return
-        else:
+        elif isinstance(body, Down):
             self.peer_down(body)
         self.mailbox.put_always(Envelope(body, line, header))
+        line.waiting += 1
 
-    def _resolve(self, header: Header, body: Body) -> None:
+    def _resolve(self, line: Line, header: Header, body: Body) -> None:
+        if not header.id:
+            self._on_refused_tell(line, header, body)
+            return
         question = self._pending.close(header.id)
         if question is None:
             self._late += 1
         elif isinstance(body, Nack):
-            refusals: dict[str, type[PeerRefused]] = {
-                "busy": Busy,
-                "unsupported": Unsupported,
-                "failed": HandlerFailed,
-            }
-            question.fail(refusals.get(body.reason, PeerRefused)(f"{question.peer}: {body.detail}"))
+            refusal = _REFUSALS.get(body.reason, PeerRefused)
+            question.answer.fail(refusal(f"{question.peer}: {body.detail}"))
         else:
-            question.resolve(body)
+            question.answer.resolve(body)
 
-    def _later_refuse(self, line: Line, header: Header, reason: str, detail: str) -> None:
+    def _on_refused_tell(self, line: Line, header: Header, body: Body) -> None:
+        """The actor hears of it; a refusal of a refusal would go on for ever."""
+        if isinstance(body, Nack) and body.reason == "window":
+            assert self._tasks is not None
+            self._tasks.start_soon(self._fail, WindowBroken(f"{line.name}: {body.detail}"))
+        elif self.mailbox.put_nowait(Envelope(body, line, header)):
+            line.waiting += 1
+
+    async def _fail(self, error: Exception) -> None:
+        raise error
+
+    def _refuse(self, line: Line, header: Header, reason: str, detail: str) -> None:
         """Answer after the drain: inside it, sending could drain again."""
+        if header.kind in _ANSWERS:
+            return
         assert self._tasks is not None
+        if not self._refusals:
+            self._tasks.start_soon(self._say_refusals)
+        self._refusals.append((line, header.id, Nack(reason, detail)))
 
-        async def refuse() -> None:
-            line.answer(Kind.NACK, Nack(reason, detail), header.id)
-
-        self._tasks.start_soon(refuse)
+    async def _say_refusals(self) -> None:
+        while self._refusals:
+            line, id_, nack = self._refusals.popleft()
+            line.answer(Kind.NACK, nack, id_)
 
     def statistics(self) -> NodeStatistics:
         return NodeStatistics(
@@ -421,4 +557,9 @@ class Node:
             unsupported=self._unsupported,
             stale=self._stale,
             late=self._late,
+            asks=self._pending.statistics(),
+            lines=len(self._lines),
+            closed=self._closings,
+            overrun=self._overrun,
+            refusing=len(self._refusals),
         )

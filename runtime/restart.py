@@ -12,9 +12,14 @@ our children load models and meet broken photos:
   configuration is refused (systemd accepts it, and units that carry it loop for ever);
 - *isolation* (`on_limit=isolate`): a child at its limit is set aside, the rest works on, and
   it is tried again after a growing while (a circuit breaker: open, half-open, closed);
-- exits that are nobody's fault are not counted: a planned recycle (86), and deaths that the
-  caller says belong to a photo;
-- a configuration error (78) is never retried: it would fail the same way for ever.
+- exits that are nobody's fault are not counted: a planned recycle (86) once READY, a host that
+  is away for a while (75), and deaths that the caller says belong to a photo;
+- two different children that lose the GPU (70) within a minute have not failed, the GPU has:
+  both are isolated, whatever their own limits say;
+- a configuration error (78) is never retried: it would fail the same way for ever.  It ends a
+  tree that was not up yet, because somebody sits there and can mend it; later the child is
+  left aside, like an isolated one, and the rest works on;
+- a host on which nobody can work (74: the disk is full) ends the tree at any time.
 
     state      event            next       effect
     ─────────  ───────────────  ─────────  ──────────────────────────────────────────────
@@ -23,7 +28,11 @@ our children load models and meet broken photos:
     starting   Exited           waiting    Wake after backoff   (counted)
     ready      Exited, wanted   waiting    Wake after backoff   (counted unless excused)
     ready      Exited, unwanted finished   –        (transient after 0, temporary always)
-    any        Exited(78)       broken     Fail, or nothing where isolated
+    any        Exited(78)       broken     Escalate; SetAside where isolated and the tree was up
+    any        Exited(74)       broken     Escalate
+    ready      Exited(86)       waiting    Wake at once         (not counted)
+    any        Exited(75)       waiting    Wake after backoff   (not counted)
+    any        Exited(70), 2nd  isolated   both: Terminate who runs, Isolated, Wake
     waiting    Due              starting   Spawn
     any        limit reached    –          Escalate
     any        limit, isolate   isolated   Wake after 5 min, 10 min … 1 h
@@ -31,7 +40,8 @@ our children load models and meet broken photos:
     any        Stop             stopping   Terminate, rightmost first; Stopped after the last
 
 one_for_all and rest_for_one put the siblings concerned through `stopping` (rightmost first)
-before any of them is spawned again.
+before any of them is spawned again.  Each Wake has a number that its Due brings back; a Due
+that was overtaken by another decision does nothing.
 """
 
 import random
@@ -46,6 +56,9 @@ from runtime.errors import SpecInvalid
 
 EXIT_OK = 0
 EXIT_STICKY_GPU = 70
+EXIT_NO_MEMORY = 71
+EXIT_HOST = 74
+EXIT_TEMPORARY = 75
 EXIT_CONFIG = 78
 EXIT_RECYCLE = 86
 
@@ -124,15 +137,24 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Exited(msgspec.Struct, frozen=True):
-    """*excused*: somebody else is to blame, a photo for example; not counted."""
+    """A child or a group is gone.
+
+    *excused*: somebody else is to blame, a photo for example; not counted.
+    *first*: the tree has not been up as a whole since it was started.  *reason*: what it said.
+    """
 
     name: str
     code: int
     excused: bool = False
+    first: bool = False
+    reason: str = ""
 
 
 class Due(msgspec.Struct, frozen=True):
+    """*turn* as in the `Wake`; 0 stands for any."""
+
     name: str
+    turn: int = 0
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -153,15 +175,24 @@ class Terminate(msgspec.Struct, frozen=True):
 
 
 class Wake(msgspec.Struct, frozen=True):
-    """Feed `Due(name)` in after *after_s* seconds."""
+    """Feed `Due(name, turn)` in after *after_s* seconds."""
 
     name: str
     after_s: float
+    turn: int = 0
 
 
 class Isolated(msgspec.Struct, frozen=True):
     name: str
     for_s: float
+    reason: str = ""
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """It cannot work as it is configured, and is left alone until the next start."""
+
+    name: str
+    reason: str
 
 
 class Escalate(msgspec.Struct, frozen=True):
@@ -175,7 +206,7 @@ class Stopped(msgspec.Struct, frozen=True):
     """Nothing of the group runs any more."""
 
 
-Effect: TypeAlias = Spawn | Terminate | Wake | Isolated | Escalate | Stopped
+Effect: TypeAlias = Spawn | Terminate | Wake | Isolated | SetAside | Escalate | Stopped
 
 
 class State(StrEnum):
@@ -193,6 +224,10 @@ class State(StrEnum):
         return self in {State.STARTING, State.READY, State.STOPPING}
 
 
+#: two children that lose the GPU within this time have one reason
+GPU_WINDOW_S = 60.0
+
+
 class _Child:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
@@ -200,6 +235,8 @@ class _Child:
         self.row = 0  #: restarts since the child was last healthy
         self.ready_at: float | None = None
         self.isolations = 0
+        self.isolate = ""  #: why it will be isolated once it is gone
+        self.turn = 0  #: of the last Wake
         self.deaths: deque[float] = deque()  #: counted ones, oldest first
 
 
@@ -245,6 +282,7 @@ class GroupCore:
         self._auto_shutdown = auto_shutdown
         self._rng = rng or random.Random()
         self._deaths: deque[float] = deque()  #: counted restarts of the whole group
+        self._gpu_lost: dict[str, float] = {}  #: when each child last exited with 70
         self._stopping = False
         self._restarting: list[str] = []  #: spawned in this order once their siblings are gone
 
@@ -265,10 +303,11 @@ class GroupCore:
                 if child.state is State.STARTING:
                     child.state, child.ready_at = State.READY, now
                 return []
-            case Due(name):
+            case Due(name, turn):
                 child = self._children[name]
                 waiting = child.state in {State.WAITING, State.ISOLATED}
-                return [self._spawn(name)] if waiting and not self._stopping else []
+                waiting = waiting and turn in {0, child.turn} and not self._stopping
+                return [self._spawn(name)] if waiting else []
             case Stop():
                 return self._stop()
             case Exited():
@@ -310,14 +349,17 @@ class GroupCore:
         if self._stopping:
             child.state = State.FINISHED
             return self._go_on_stopping()
+        if child.isolate:
+            return [*self._isolate(child, child.isolate), *self._go_on_restarting()]
         if asked:
             child.state = State.IDLE
             return self._go_on_restarting()
-        if event.code == EXIT_CONFIG:
+        if event.code in {EXIT_CONFIG, EXIT_HOST}:
             child.state = State.BROKEN
-            if child.policy.on_limit is OnLimit.ESCALATE:
-                return [Escalate(f"{event.name}: configuration error", EXIT_CONFIG)]
-            return []
+            all_end = event.first or event.code == EXIT_HOST
+            if all_end or child.policy.on_limit is OnLimit.ESCALATE:
+                return [Escalate(event.reason or f"{event.name} cannot work", event.code)]
+            return [SetAside(event.name, event.reason)]
         if not child.policy.restart.wants_restart(crashed=event.code != EXIT_OK):
             child.state = State.FINISHED
             return self._shut_down_with(event.name)
@@ -325,28 +367,35 @@ class GroupCore:
 
     def _restart(self, child: _Child, event: Exited, now: float) -> list[Effect]:
         name = child.policy.name
-        planned = event.code == EXIT_RECYCLE
+        starting = child.state is State.STARTING
+        planned = event.code == EXIT_RECYCLE and not starting
+        away = event.code == EXIT_TEMPORARY
         if child.ready_at is not None and now - child.ready_at >= self._backoff.healthy_s:
             child.row = child.isolations = 0
-        half_open = child.isolations > 0 and child.state is State.STARTING
-        if not (planned or event.excused):
+        child.state = State.IDLE
+        if event.code == EXIT_STICKY_GPU:
+            self._gpu_lost[name] = now
+            lost = [each for each, at in self._gpu_lost.items() if now - at <= GPU_WINDOW_S]
+            if len(lost) > 1:
+                return self._isolate_all(lost)
+        if not (planned or away or event.excused):
+            if child.isolations > 0 and starting:  # half-open, and no better
+                return self._isolate(child, event.reason)
             deaths = child.deaths if child.policy.on_limit is OnLimit.ISOLATE else self._deaths
             deaths.append(now)
             while deaths[0] < now - self._intensity.period_s:
                 deaths.popleft()
-            if len(deaths) > self._intensity.limit or half_open:
-                return self._at_limit(child)
+            if len(deaths) > self._intensity.limit:
+                return self._at_limit(child, event.reason)
         delay = 0.0 if planned else self._backoff.delay(child.row, self._rng)
-        child.row += not planned
-        child.state = State.WAITING
+        child.row += not (planned or event.excused)  # a bad photo must not slow down good ones
         siblings = self._concerned(name)
         if not siblings:
-            return [Wake(name, delay)]
+            return [self._wake(child, delay)]
         self._restarting = [name, *siblings]
         for sibling in siblings:
             if self._children[sibling].state is State.WAITING:
                 self._children[sibling].state = State.IDLE
-        child.state = State.IDLE
         return self._terminate_rightmost(siblings) or self._go_on_restarting()
 
     def _concerned(self, name: str) -> list[str]:
@@ -369,32 +418,63 @@ class GroupCore:
             return more
         if any(self._children[each].state.runs for each in self._restarting):
             return []
-        order = [name for name in self._children if name in self._restarting]
-        row = max(self._children[each].row for each in order)
+        # whoever was set aside or finished meanwhile is not among them any more
+        order = [
+            child
+            for name, child in self._children.items()
+            if name in self._restarting and child.state is State.IDLE
+        ]
+        row = max((child.row for child in order), default=0)
         delay = self._backoff.delay(max(row - 1, 0), self._rng)  # one for all: start order holds
         self._restarting = []
         effects: list[Effect] = []
-        for name in order:
-            child = self._children[name]
+        for child in order:
             if child.policy.restart is RestartType.TEMPORARY:
                 child.state = State.FINISHED  # never restarted, not even as a bystander
-                continue
-            child.state = State.WAITING
-            effects.append(Wake(name, delay))
+            else:
+                effects.append(self._wake(child, delay))
         return effects
 
-    def _at_limit(self, child: _Child) -> list[Effect]:
-        name = child.policy.name
+    def _wake(self, child: _Child, after_s: float) -> Wake:
+        if child.state is not State.ISOLATED:
+            child.state = State.WAITING
+        child.turn += 1
+        return Wake(child.policy.name, after_s, child.turn)
+
+    def _at_limit(self, child: _Child, reason: str) -> list[Effect]:
+        name, limit, period = child.policy.name, self._intensity.limit, self._intensity.period_s
+        reason = reason or f"{name} died more than {limit} times in {period:g} s"
         if child.policy.on_limit is OnLimit.ISOLATE:
-            for_s = min(self._breaker.first_s * 2.0**child.isolations, self._breaker.most_s)
-            child.isolations += 1
-            child.deaths.clear()
-            child.row = 0
-            child.state = State.ISOLATED
-            return [Isolated(name, for_s), Wake(name, for_s)]
+            return self._isolate(child, reason)
         child.state = State.BROKEN
-        limit, period = self._intensity.limit, self._intensity.period_s
-        return [Escalate(f"{name} died more than {limit} times in {period:g} s")]
+        return [Escalate(reason)]
+
+    def _isolate(self, child: _Child, reason: str) -> list[Effect]:
+        """Leave a child that is gone alone for a while, longer each time."""
+        for_s = min(self._breaker.first_s * 2.0**child.isolations, self._breaker.most_s)
+        child.isolations += 1
+        child.deaths.clear()
+        child.row = 0
+        child.isolate = ""
+        child.state = State.ISOLATED
+        return [Isolated(child.policy.name, for_s, reason), self._wake(child, for_s)]
+
+    def _isolate_all(self, names: list[str]) -> list[Effect]:
+        reason = f"the GPU was lost by {' and '.join(names)}"
+        effects: list[Effect] = []
+        for name in names:
+            self._gpu_lost.pop(name)
+            child = self._children[name]
+            if child.state in {State.FINISHED, State.BROKEN, State.ISOLATED}:
+                continue
+            if not child.state.runs:
+                effects += self._isolate(child, reason)
+                continue
+            child.isolate = reason
+            if child.state is not State.STOPPING:
+                child.state = State.STOPPING
+                effects.append(Terminate(name))
+        return [*effects, *self._go_on_restarting()]
 
     def _shut_down_with(self, name: str) -> list[Effect]:
         significant = [c for c in self._children.values() if c.policy.significant]

@@ -44,10 +44,16 @@ def make(data: Path, run: str) -> Path:
     Call it with the lock of *data* held.
 
     Raises:
-        RunDirUnsafe: the base belongs to somebody else, is open to others, or its path is too
-            long for a socket.
+        RunDirUnsafe: the base belongs to somebody else, is open to others, cannot be written,
+            or its path is too long for a socket.
     """
-    base = _base()
+    try:
+        base = _base()
+    except OSError as error:
+        raise RunDirUnsafe(
+            f"{error.filename}: no directory for sockets can be made: {error.strerror}; "
+            "set XDG_RUNTIME_DIR to one of yours"
+        ) from error
     prefix = hashlib.blake2b(os.fsencode(data.resolve()), digest_size=5).hexdigest()
     for leftover in base.glob(f"{prefix}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -58,7 +64,10 @@ def make(data: Path, run: str) -> Path:
             f"{directory}: {longest} bytes are too long for a socket path "
             f"(limit {MAX_ENDPOINT_BYTES}); set XDG_RUNTIME_DIR to a shorter directory"
         )
-    directory.mkdir(mode=0o700)
+    try:
+        directory.mkdir(mode=0o700)
+    except OSError as error:
+        raise RunDirUnsafe(f"{directory}: cannot be made: {error.strerror}") from error
     return directory
 
 
@@ -75,5 +84,6 @@ def _base() -> Path:
     return base
 
 
-def endpoint(directory: Path, name: str) -> str:
-    return f"ipc://{directory}/{name}.ipc"
+def endpoint(directory: Path, name: str, kind: str = "ipc") -> str:
+    """Where *name* listens; *kind* has three letters at most."""
+    return f"ipc://{directory}/{name}.{kind}"

@@ -8,9 +8,15 @@ event.  So a stop is heard while a child fails start after start.
 Who is up is *state*: each child that says hello is told which of its peers are up, and every
 change is sent to those who named the peer in their spec.  A `Down` carries what the dead
 child's shared page showed, so that the owner of the work can charge those tasks and no others.
+
+Twice a second each child is looked at (its page, /proc/<pid>/stat: some ten microseconds) and
+`health` says what to think of it.  A child in trouble is shown as such and stays up to its
+peers, since it may go on any moment; one that hangs writes its stacks, which go with its last
+words, and is killed.
 """
 
 import contextlib
+import math
 import random
 import signal
 import time
@@ -23,8 +29,11 @@ import anyio
 import anyio.abc
 import msgspec
 
-from runtime import restart, wire
+from runtime import health, log, restart, rundir, wire
 from runtime.errors import RuntimeFault
+from runtime.exits import ExitClass, classify
+from runtime.health import Health, Life, Limits, Observation
+from runtime.leftovers import VARIABLE, Mark, adopting, bury_adopted, kill_leftovers
 from runtime.mailbox import Mailbox
 from runtime.messages import (
     AnyControl,
@@ -40,13 +49,21 @@ from runtime.messages import (
 )
 from runtime.node import SUPERVISOR, Envelope, Line, Node
 from runtime.page import Page
-from runtime.process import Process, describe
-from runtime.restart import EXIT_OK, EXIT_RECYCLE, GroupCore, State
+from runtime.process import ABANDON_S, TERM_S, Process, describe
+from runtime.restart import EXIT_CONFIG, EXIT_HOST, EXIT_OK, GroupCore, State
+from runtime.sockets import Echoes
 from runtime.spec import AnySpec, Birth, ChildSpec, GroupSpec
+from runtime.vitals import OomWatch
 
 OnLine: TypeAlias = Callable[[str, str], None]
 #: is a death to be blamed on the work in hand?  (name, exit code, executing ids) → excused
 Excuse: TypeAlias = Callable[[str, int, list[int]], bool]
+#: how long the last words of a dead child are waited for; its pipe may have heirs
+LAST_WORDS_S = 1.0
+#: a kill for want of memory is noticed at most this long before the death it caused
+OOM_S = 2.0
+#: looks around after a death, until its heirs have died too
+HEIRS_LOOKS = 6
 
 
 class _Child:
@@ -58,7 +75,10 @@ class _Child:
         self.process: Process | None = None
         self.line: Line | None = None
         self.page: Page | None = None
-        self.startup = anyio.CancelScope()
+        self.health = Health(0.0, spec.startup_s)
+        self.ready = False  #: this incarnation said so
+        self.stopping = False
+        self.killed_for: ExitClass | None = None
         self.restarts = -1  #: births beyond the first
         self.last_exit = ""
 
@@ -72,7 +92,7 @@ class _Group:
         self.spec = spec
         self.parent = parent
         self.core: GroupCore
-        self.escalated: int | None = None
+        self.escalated: restart.Escalate | None = None
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -90,6 +110,8 @@ class Supervisor:
         on_line: gets (child, line) for each line a child writes.
         on_event: gets (event, fields) for births, deaths and decisions.
         excuse: which deaths are not the child's own fault.
+        shutdown_s: for the stop of the whole tree, all ladders included.
+        limits: what `health` goes by.
         rng: jitter; seed it to replay.
     """
 
@@ -102,6 +124,8 @@ class Supervisor:
         on_line: OnLine,
         on_event: Callable[[str, dict[str, object]], None],
         excuse: Excuse = lambda _name, _code, _executing: False,
+        shutdown_s: float = 20.0,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
         rng: random.Random | None = None,
     ) -> None:
         self.run_id = run
@@ -111,6 +135,14 @@ class Supervisor:
         self._on_event = on_event
         self._excuse = excuse
         self._rng = rng or random.Random()
+        self._shutdown_s = shutdown_s
+        self._limits = limits
+        self._mark = Mark.of_this_process(run_dir)
+        self._echoes = Echoes()
+        self._oom_at = -math.inf  # when the kernel last killed for want of memory
+        self._abandoned: set[int] = set()
+        self._heirs_looks = 0
+        self._over_at = math.inf  # when a stop has taken long enough
         self._children: dict[str, _Child] = {}
         self._groups: dict[str, _Group] = {}
         self._enlist(tree, None)
@@ -122,7 +154,9 @@ class Supervisor:
         self._stop_asked = False
         self._stopped = anyio.Event()
         self.all_ready = anyio.Event()
+        self.all_tried = anyio.Event()  #: each child was ready, or was set aside
         self.exit_code: int | None = None
+        self.problem = ""  #: why the tree gave up, in one line
 
     def _enlist(self, spec: AnySpec, parent: _Group | None) -> None:
         if isinstance(spec, GroupSpec):
@@ -150,17 +184,22 @@ class Supervisor:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Supervisor"]:
         """The tree, started; stopped when the block is left."""
-        async with self._node.open(), anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            tasks.start_soon(self._listen)
-            tasks.start_soon(self._drive)
-            try:
-                yield self
-            finally:
-                with anyio.CancelScope(shield=True):
-                    self.stop()
-                    await self._stopped.wait()
-                tasks.cancel_scope.cancel()
+        if leftovers := kill_leftovers(self._mark):
+            self._on_event("leftovers", {"pids": leftovers})
+        with adopting(), contextlib.closing(self._echoes):
+            async with self._node.open(), anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self._listen)
+                tasks.start_soon(self._drive)
+                tasks.start_soon(self._watch_health)
+                try:
+                    yield self
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        self.stop()
+                        await self._stopped.wait()
+                    tasks.cancel_scope.cancel()
+            self._bury_heirs()
 
     @property
     def stopping(self) -> bool:
@@ -170,6 +209,7 @@ class Supervisor:
         """Begin to stop, sources first; `wait_stopped` tells when it is over."""
         if not self._stop_asked:
             self._stop_asked = True
+            self._over_at = anyio.current_time() + self._shutdown_s
             self._post(self._tree.name, restart.Stop())
 
     def kill(self) -> None:
@@ -209,30 +249,42 @@ class Supervisor:
                     self._tasks.start_soon(self._terminate, self._children[name])
                 else:
                     self._post(name, restart.Stop())
-            case restart.Wake(name, after_s):
-                self._tasks.start_soon(self._wake, group, name, after_s)
-            case restart.Isolated(name, for_s):
-                self._on_event("isolated", {"name": name, "for_s": round(for_s)})
+            case restart.Wake():
+                self._tasks.start_soon(self._wake, group, effect)
+            case restart.Isolated(name, for_s, reason):
+                said = {"name": name, "for_s": round(for_s), "reason": reason}
+                self._on_event("isolated", said)
+                self._look_whether_all_tried()
+            case restart.SetAside(name, reason):
+                self._on_event("set_aside", {"name": name, "reason": reason})
+                self._look_whether_all_tried()
             case restart.Escalate(reason, code):
-                self._on_event("gives_up", {"group": group.spec.name, "reason": reason})
-                group.escalated = code
+                # whatever the groups above would do about a crash, these they pass on
+                ends = group.parent is None or code in {EXIT_CONFIG, EXIT_HOST}
+                said = {"group": group.spec.name, "reason": reason, "ends": ends}
+                self._on_event("gives_up", said)
+                group.escalated = effect
+                if group.parent is None:
+                    self._over_at = min(self._over_at, anyio.current_time() + self._shutdown_s)
                 self._post(group.spec.name, restart.Stop())
             case restart.Stopped():
                 self._group_stopped(group)
 
     def _group_stopped(self, group: _Group) -> None:
-        code = EXIT_OK if group.escalated is None else group.escalated
-        group.escalated = None
+        over, group.escalated = group.escalated, None
+        code, reason = (EXIT_OK, "") if over is None else (over.code, over.reason)
         if group.parent is None:
-            self.exit_code = code
+            self.exit_code, self.problem = code, reason
         else:
-            self._post(group.parent.spec.name, restart.Exited(group.spec.name, code))
+            first = not self.all_ready.is_set()
+            gone = restart.Exited(group.spec.name, code, first=first, reason=reason)
+            self._post(group.parent.spec.name, gone)
 
-    async def _wake(self, group: _Group, name: str, after_s: float) -> None:
+    async def _wake(self, group: _Group, wake: restart.Wake) -> None:
         core = group.core
-        await anyio.sleep(after_s)
+        await anyio.sleep(wake.after_s)
         if group.core is core:  # the group itself was not restarted meanwhile
-            self._post(group.spec.name, restart.Due(name))
+            self._post(group.spec.name, restart.Due(wake.name, wake.turn))
 
     # ── births and deaths ──
 
@@ -241,51 +293,167 @@ class Supervisor:
         name = child.spec.name
         child.page = Page(self._run_dir / f"{name}.page", create=True)
         birth = Birth(child.spec, self._incarnation, self.run_id, str(self._run_dir))
-        child.process = Process.spawn(birth)
+        child.process = Process.spawn(birth, {VARIABLE: str(self._mark)})
+        child.health = Health(time.monotonic(), child.spec.startup_s, self._limits)
+        child.ready = child.stopping = False
+        child.killed_for = None
         child.restarts += 1
-        child.startup = anyio.CancelScope(deadline=anyio.current_time() + child.spec.startup_s)
         self._on_event("spawned", {"name": name, "pid": child.process.pid})
         self._tasks.start_soon(child.process.read_output, self._on_line)
         self._tasks.start_soon(self._watch, child, child.process)
-        self._tasks.start_soon(self._limit_startup, child, child.process, child.startup)
-
-    async def _limit_startup(
-        self, child: _Child, process: Process, startup: anyio.CancelScope
-    ) -> None:
-        with startup:
-            await process.exited.wait()
-        if child.process is process and self._state(child) is State.STARTING:
-            self._on_event("start_too_slow", {"name": child.spec.name, "s": child.spec.startup_s})
-            await process.stop(lambda: False, 0)
 
     async def _watch(self, child: _Child, process: Process) -> None:
         code = await process.wait()
+        self._abandoned.discard(process.pid)
+        self._bury_heirs()  # some of them may hold the pipe open
+        self._heirs_looks = HEIRS_LOOKS
+        with anyio.move_on_after(LAST_WORDS_S):
+            await process.silent.wait()
+        if child.process is process:
+            self._gone(child, process, code)
+
+    def _gone(self, child: _Child, process: Process, code: int) -> None:
+        """What follows from the end of *process*, or from the end of our patience with it."""
         name = child.spec.name
         assert child.page is not None
         executing = child.page.read().executing
         child.page.close()
-        crashed = code not in {EXIT_OK, EXIT_RECYCLE}
-        child.process, child.line, child.last_exit = None, None, describe(code)
-        self._on_event(
-            "died" if crashed else "ended",
-            {"name": name, "pid": process.pid, "exit": child.last_exit},
+        self._echoes.forget(self._heart(child))
+        kind = classify(code, killed_for=child.killed_for, oom=code < 0 and self._short_of_memory())
+        why = f" ({child.health.why})" if kind in {ExitClass.HUNG, ExitClass.SLOW_START} else ""
+        child.process = child.line = None
+        child.ready = False
+        child.last_exit = describe(code) + (
+            why or (" (out of memory)" if code < 0 and kind is ExitClass.OOM else "")
         )
-        tail = "\n".join(process.tail)
-        down = Down(name, process.incarnation, child.last_exit, crashed, executing, tail)
+        reason = log.why_unusable(name, process.tail)
+        self._tell_end(child, process.pid, code, kind, reason)
+        tail = "\n".join(log.parse(name, line).text for line in process.last_words)
+        down = Down(
+            name, process.incarnation, child.last_exit, kind.crashed, executing, tail, kind.value
+        )
         self._announce(down)
-        excused = crashed and self._excuse(name, code, executing)
-        self._post(child.group.spec.name, restart.Exited(name, code, excused))
+        excused = kind.crashed and self._excuse(name, code, executing)
+        first = not self.all_ready.is_set()
+        self._post(child.group.spec.name, restart.Exited(name, code, excused, first, reason))
+
+    def _tell_end(self, child: _Child, pid: int, code: int, kind: ExitClass, reason: str) -> None:
+        said: dict[str, object] = {"name": child.spec.name, "pid": pid, "exit": child.last_exit}
+        if code in {EXIT_CONFIG, EXIT_HOST}:
+            self._on_event("unusable", said | {"reason": reason})
+        else:
+            self._on_event("died" if kind.crashed else "ended", said | {"class": kind.value})
 
     async def _terminate(self, child: _Child) -> None:
         process = child.process
-        if process is not None:
-            await process.stop(partial(self._ask_to_drain, child), child.spec.drain_s)
+        if process is None:
+            return
+        child.stopping = True
+        child.killed_for = child.killed_for or ExitClass.STOPPED
+        # They stop one after the other, and the catalog is the last: nobody before it may use
+        # up the time.
+        left_s = max(self._over_at - anyio.current_time(), 0.0)
+        drain_s = min(child.spec.drain_s, left_s / 2)
+        await self._end(
+            child,
+            process,
+            partial(self._ask_to_drain, child, drain_s),
+            drain_s,
+            term_s=min(TERM_S, left_s / 8),
+            kill_s=min(ABANDON_S, max(left_s / 8, 0.5)),
+        )
 
-    def _ask_to_drain(self, child: _Child) -> bool:
-        if child.line is None:
-            return False
+    async def _end(
+        self,
+        child: _Child,
+        process: Process,
+        ask: Callable[[], bool],
+        ask_s: float,
+        *,
+        term_s: float,
+        kill_s: float = ABANDON_S,
+    ) -> None:
+        """Take *process* down the ladder, and go on without it when it cannot be killed."""
+
+        def tell(step: str) -> None:
+            self._on_event("stopping", {"name": child.spec.name, "step": step})
+
+        gone = await process.stop(ask, ask_s, term_s=term_s, kill_s=kill_s, on_step=tell)
+        if not gone and child.process is process:
+            self._abandoned.add(process.pid)
+            self._on_event("abandoned", {"name": child.spec.name, "pid": process.pid})
+            self._gone(child, process, -signal.SIGKILL)
+
+    # ── health ──
+
+    async def _watch_health(self) -> None:
+        with contextlib.closing(OomWatch()) as oom:
+            self._oom = oom
+            while True:
+                await anyio.sleep(self._limits.interval_s)
+                self._short_of_memory()
+                for child in self._children.values():
+                    if child.process is not None:
+                        self._look(child, child.process)
+                if self._heirs_looks:
+                    self._heirs_looks -= 1
+                    self._bury_heirs()
+
+    def _look(self, child: _Child, process: Process) -> None:
+        vital = process.vital()
+        assert child.page is not None
+        if vital is None or vital.state in {"Z", "X"}:
+            return  # its end is being dealt with
+        heart = self._heart(child)
+        troubled = child.health.life.troubled
+        seen = Observation(
+            child.page.glance(),
+            child.ready,
+            child.stopping,
+            vital.state,
+            vital.cpu_s,
+            self._echoes.heard(heart),
+        )
+        name = child.spec.name
+        for effect in child.health.step(seen, time.monotonic()):
+            match effect:
+                case health.Changed(life, why):
+                    if life.troubled:
+                        self._on_event(life.value, {"name": name, "why": why})
+                    elif troubled:
+                        self._on_event("recovered", {"name": name})
+                case health.AskEcho():
+                    self._echoes.call(heart)
+                case health.Dump():
+                    process.dump()
+                case health.Kill(why, starting):
+                    child.killed_for = ExitClass.SLOW_START if starting else ExitClass.HUNG
+                    if starting:
+                        self._on_event("start_too_slow", {"name": name, "s": child.spec.startup_s})
+                    self._tasks.start_soon(self._execute, child, process)
+
+    async def _execute(self, child: _Child, process: Process) -> None:
+        await self._end(child, process, lambda: False, 0.0, term_s=0.0)
+
+    def _heart(self, child: _Child) -> str:
+        return rundir.endpoint(self._run_dir, child.spec.name, "hb")
+
+    def _short_of_memory(self) -> bool:
+        """Did the kernel just kill somebody for want of memory?"""
+        if self._oom.look():
+            self._oom_at = time.monotonic()
+        return time.monotonic() - self._oom_at < OOM_S
+
+    def _bury_heirs(self) -> None:
+        """Kill and reap what dead children left behind."""
+        own = {each.process.pid for each in self._children.values() if each.process is not None}
+        bury_adopted(self._mark, own | self._abandoned)
+
+    def _ask_to_drain(self, child: _Child, drain_s: float) -> bool:
+        if child.line is None or not child.ready:
+            return False  # who is still starting has nothing in hand
         try:
-            child.line.tell(Drain(child.spec.drain_s))
+            child.line.tell(Drain(drain_s))
         except RuntimeFault:
             return False
         return True
@@ -313,17 +481,22 @@ class Supervisor:
                 for up in self._peers_up(child):
                     self._say(child, up)
             case Progress(phase):
-                child.startup.deadline = anyio.current_time() + child.spec.startup_s
+                child.health.progress(time.monotonic())
                 self._on_event("progress", {"name": child.spec.name, "phase": phase})
             case Ready():
                 # not queued: whoever says hello right now must hear of this one
                 child.group.core.step(restart.Ready(child.spec.name), anyio.current_time())
-                child.startup.cancel()
+                child.ready = True
                 self._on_event("ready", {"name": child.spec.name})
                 self._announce(Up(child.spec.name, child.incarnation))
-                states = [self._state(each) for each in self._children.values()]
-                if all(state is State.READY for state in states):
-                    self.all_ready.set()
+                self._look_whether_all_tried()
+
+    def _look_whether_all_tried(self) -> None:
+        states = {self._state(each) for each in self._children.values()}
+        if states <= {State.READY}:
+            self.all_ready.set()
+        if states <= {State.READY, State.ISOLATED, State.BROKEN}:
+            self.all_tried.set()
 
     def _state(self, child: _Child) -> State:
         return child.group.core.state(child.spec.name)
@@ -348,12 +521,16 @@ class Supervisor:
     def processes(self) -> Iterator[ProcessState]:
         """What is known of each child, in start order."""
         for child in self._children.values():
-            pid = 0 if child.process is None else child.process.pid
+            life, why, pid = Life.EXITED, "", 0
+            if child.process is not None:
+                life, why, pid = child.health.life, child.health.why, child.process.pid
             yield ProcessState(
                 child.spec.name,
-                self._state(child).value,
+                life.value if life.troubled else self._state(child).value,
                 pid,
                 child.incarnation,
                 max(child.restarts, 0),
                 child.last_exit,
+                life.value,
+                why,
             )

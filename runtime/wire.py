@@ -54,6 +54,7 @@ class Nack(msgspec.Struct, frozen=True, tag="nack", tag_field="t"):
 _header_encoder = msgspec.msgpack.Encoder()
 _header_decoder = msgspec.msgpack.Decoder(Header)
 _nack_decoder = msgspec.msgpack.Decoder(Nack)
+_kinds = frozenset(int(each) for each in Kind)
 
 
 def decode_header(frame: bytes) -> Header:
@@ -66,7 +67,7 @@ def decode_header(frame: bytes) -> Header:
         header = _header_decoder.decode(frame)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FrameBroken(f"unreadable header: {error}") from error
-    if header.version != VERSION or header.kind not in Kind._value2member_map_:
+    if header.version != VERSION or header.kind not in _kinds:
         raise FrameBroken(f"header of version {header.version}, kind {header.kind}")
     return header
 
@@ -79,10 +80,13 @@ class Codec:
     """
 
     def __init__(self, union: Any) -> None:
-        self._encoder = msgspec.msgpack.Encoder()
-        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(union)
+        self._encode = msgspec.msgpack.Encoder().encode
         variants: Sequence[type[Body]] = getattr(union, "__args__", (union,))
-        self.types = frozenset(str(each.__struct_config__.tag) for each in variants)
+        # one decoder a type: the header has said already which one it is
+        self._decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
+            _tag(each): msgspec.msgpack.Decoder(each) for each in variants
+        }
+        self.types = frozenset(self._decoders)
 
     def encode(
         self,
@@ -100,12 +104,16 @@ class Codec:
         Raises:
             FrameBroken: the body is larger than `MAX_BODY_BYTES`; it was not encoded to be sent.
         """
-        payload = self._encoder.encode(body)
-        tag = str(body.__struct_config__.tag)
-        if len(payload) > MAX_BODY_BYTES:
-            raise FrameBroken(f"{tag} of {len(payload)} bytes is above {MAX_BODY_BYTES}")
-        header = Header(VERSION, kind, tag, id, sender, epoch, deadline_ns, trace)
+        payload = self.encode_body(body)
+        header = Header(VERSION, kind, _tag(type(body)), id, sender, epoch, deadline_ns, trace)
         return [_header_encoder.encode(header), payload]
+
+    def encode_body(self, body: Body) -> bytes:
+        payload = self._encode(body)
+        if len(payload) > MAX_BODY_BYTES:
+            tag = _tag(type(body))
+            raise FrameBroken(f"{tag} of {len(payload)} bytes is above {MAX_BODY_BYTES}")
+        return payload
 
     def decode_body(self, header: Header, frame: bytes) -> Body:
         """Stage two.
@@ -114,18 +122,62 @@ class Codec:
             Unsupported: a type this process does not know, from a newer version perhaps.
             FrameBroken: a known type whose bytes do not fit it.
         """
-        if header.kind == Kind.NACK:
-            return _decode(_nack_decoder, frame)
-        if header.type not in self.types:
+        decoder = _nack_decoder if header.kind == Kind.NACK else self._decoders.get(header.type)
+        if decoder is None:
             raise Unsupported(header.type)
-        return _decode(self._decoder, frame)
+        if len(frame) > MAX_BODY_BYTES:
+            raise FrameBroken(f"a body of {len(frame)} bytes is above {MAX_BODY_BYTES}")
+        try:
+            body: Body = decoder.decode(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise FrameBroken(f"unreadable body: {error}") from error
+        return body
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[Any], frame: bytes) -> Body:
-    if len(frame) > MAX_BODY_BYTES:
-        raise FrameBroken(f"a body of {len(frame)} bytes is above {MAX_BODY_BYTES}")
-    try:
-        body: Body = decoder.decode(frame)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FrameBroken(f"unreadable body: {error}") from error
-    return body
+class Writer:
+    """The frames of what one incarnation says.
+
+    The header of a tell is the same from one to the next of its type, but for the trace; it
+    is kept and written again.
+    """
+
+    def __init__(self, codec: Codec, sender: str, epoch: int) -> None:
+        self._codec = codec
+        self._sender = sender
+        self._epoch = epoch
+        self._tells: dict[type[Body], tuple[bytes, bytes]] = {}  # type → trace, header
+
+    def tell(self, body: Body, trace: bytes) -> tuple[bytes, bytes]:
+        """Header and body of a message that awaits no answer.
+
+        Raises:
+            FrameBroken: as `Codec.encode`.
+        """
+        kept = self._tells.get(type(body))
+        if kept is None or kept[0] != trace:
+            kept = self._tells[type(body)] = (trace, self._header(Kind.TELL, body, 0, 0, trace))
+        return kept[1], self._codec.encode_body(body)
+
+    def write(
+        self,
+        kind: Kind,
+        body: Body,
+        id: int,  # noqa: A002 - the wire's own word
+        deadline_ns: int,
+        trace: bytes,
+    ) -> tuple[bytes, bytes]:
+        """Header and body of any message.
+
+        Raises:
+            FrameBroken: as `Codec.encode`.
+        """
+        return self._header(kind, body, id, deadline_ns, trace), self._codec.encode_body(body)
+
+    def _header(self, kind: Kind, body: Body, id: int, deadline_ns: int, trace: bytes) -> bytes:  # noqa: A002
+        tag = _tag(type(body))
+        header = Header(VERSION, kind, tag, id, self._sender, self._epoch, deadline_ns, trace)
+        return _header_encoder.encode(header)
+
+
+def _tag(body: type[Body]) -> str:
+    return str(body.__struct_config__.tag)

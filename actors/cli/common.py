@@ -7,10 +7,11 @@
     69   the command needs a running system, and there is none
     70   the tree could not be kept alive
     73   the data directory cannot be written
-    74   the disk is nearly full
+    74   the disk is nearly full, or fails; also while running
     75   come again: another instance holds the data directory, or no answer in time
     77   no permission
-    78   a setting, a model or the machine is not usable as it is
+    78   a setting, a model, the database, the page's port or the machine is not usable as it is
+    130  stopped by Ctrl-C before it was done (a start, `--once`, `logs -f`); 143 by TERM
 
 The numbers are those of BSD `sysexits.h` where it has one; `config.errors` draws the part that
 is found before anything starts.
@@ -27,11 +28,14 @@ import typer
 from actors.client import Client, NotRunning
 from runtime.errors import RuntimeFault
 
+EXIT_NO = 1
 EXIT_USAGE = 2
 EXIT_NO_INPUT = 66
 EXIT_NOT_RUNNING = 69
 EXIT_GAVE_UP = 70
 EXIT_TRY_AGAIN = 75
+EXIT_NO_PERMISSION = 77
+EXIT_CONFIG = 78
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Data directory; default $OBSCURA_DATA or ~/.obscura.")
@@ -41,8 +45,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 def fail(message: str, code: int) -> NoReturn:
     """One line on stderr, and the exit status."""
-    sys.stderr.write(f"obscura: {message}\n")
+    sys.stderr.write(f"obscura: {plain(message)}\n")
     raise typer.Exit(code)
+
+
+def plain(text: str) -> str:
+    """*text* on one line: a name in it may hold a line break, or what a terminal would obey."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def talk(data: Path | None, ask: Callable[[Client], Awaitable[None]]) -> None:

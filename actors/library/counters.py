@@ -16,9 +16,21 @@ that a user starts by hand.
 
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Text, cast, distinct, func, literal, select, union_all
+from sqlalchemy import (
+    CompoundSelect,
+    Text,
+    cast,
+    delete,
+    distinct,
+    func,
+    insert,
+    literal,
+    select,
+    union_all,
+)
 
-from actors.library.schema import files, tasks, vectors
+from actors.library.schema import counters, files, tasks, vectors
+from actors.library.transaction import Transaction
 
 
 def recount() -> CompoundSelect[Any]:
@@ -43,3 +55,19 @@ def recount() -> CompoundSelect[Any]:
         .where(live)
         .group_by(vectors.c.space),
     )
+
+
+_COUNTED = select(counters.c.kind, counters.c.state, counters.c.n)
+
+
+async def restore(tx: Transaction) -> int:
+    """Put `recount` in the place of what was counted; returns how many counters were wrong."""
+    # One that stands at zero says the same as one that is not there.
+    before = {(row.kind, row.state): row.n for row in await tx.read(_COUNTED) if row.n}
+    after = {(row.kind, row.state): row.n for row in await tx.read(recount())}
+    await tx.connection.execute(delete(counters))
+    await tx.write(
+        insert(counters),
+        [{"kind": kind, "state": state, "n": n} for (kind, state), n in sorted(after.items())],
+    )
+    return len({key for key, _ in before.items() ^ after.items()})

@@ -20,7 +20,8 @@ from sqlalchemy import Connection, Text, column, event, inspect, select, table
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from actors.library.errors import NotACatalog, SchemaTooNew
+from actors.library.errors import CatalogUnavailable, NotACatalog, SchemaTooNew
+from actors.library.header import refuse_cut_off
 from actors.library.schema import VERSION
 
 #: Milliseconds to wait for the write lock; only a foreign program can hold it.
@@ -42,6 +43,9 @@ _WRITER: Final = (
     f"busy_timeout={BUSY_MS}",
     f"cache_size=-{CACHE_KIB}",
     f"journal_size_limit={JOURNAL_BYTES}",
+    # What is deleted is overwritten; else a forgotten name could still be read from the file.
+    # Some builds of SQLite do so by themselves, others do not.
+    "secure_delete=ON",
 )
 _READER: Final = ("query_only=ON", f"busy_timeout={BUSY_MS}")
 
@@ -83,10 +87,15 @@ def reader_engine(url: URL) -> AsyncEngine:
 
 def _set_pragmas(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
     def on_connect(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        try:
+            cursor = connection.cursor()
+            for pragma in pragmas:
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+        except BaseException:
+            # The pool would drop it as it is, and its thread would outlive the event loop.
+            connection.close()
+            raise
 
     event.listen(engine.sync_engine, "connect", on_connect)
 
@@ -126,8 +135,14 @@ async def stored_version(connection: AsyncConnection) -> int:
 
 async def version_at(url: URL) -> int:
     """`stored_version` of the database at *url*, which is neither made nor touched."""
-    if url.get_backend_name() == "sqlite" and not await anyio.Path(url.database or "").exists():
-        return 0
+    if url.get_backend_name() == "sqlite":
+        file = anyio.Path(url.database or "")
+        if not await file.exists():
+            if not await file.parent.is_dir():
+                raise CatalogUnavailable(f"catalog {file}: there is no folder {file.parent}")
+            return 0
+        if not await file.is_file():
+            raise CatalogUnavailable(f"catalog {file} is not a file; choose another path")
     engine = reader_engine(url)
     try:
         async with engine.connect() as connection:
@@ -138,6 +153,8 @@ async def version_at(url: URL) -> int:
 
 async def prepare(url: URL) -> None:
     """Bring the database at *url* to the present version, making it when there is none."""
+    if url.get_backend_name() == "sqlite":
+        await anyio.to_thread.run_sync(refuse_cut_off, Path(url.database or ""))
     version = await version_at(url)
     if version == VERSION:
         return

@@ -2,7 +2,8 @@
 
 LibraryError
 ├─ CatalogCorrupt      host   the file is damaged
-├─ CatalogUnavailable  host   it cannot be opened, read or written: disk full, permission, I/O
+├─ CatalogUnavailable  host   it cannot be opened, read or written, for want of permission say
+│  └─ DiskTrouble      host   … because the disk is full or fails
 ├─ CatalogBusy         busy   somebody else holds the write lock
 ├─ CatalogNotReady     busy   the catalog has not made or upgraded it yet (readers only)
 ├─ NotACatalog         host   a healthy database, but of another program
@@ -10,17 +11,24 @@ LibraryError
 ├─ MigrationFailed     host   the upgrade left broken references and was rolled back
 ├─ SpaceConflict       worker the name of a space is taken by different vectors
 └─ UnknownSpace        worker no space of that name was registered
+
+Damage and a bad disk do not pass by themselves, meet any statement at any time, and nobody may
+go on to write over them: they are `HostUnusable` too, which ends the system with their one line.
 """
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from actors.messages import Fault
+from runtime.errors import HostUnusable
+
+#: what to do about a damaged catalog
+REMEDY: Final = "put a copy of it back, or move it away to have everything indexed anew"
 
 
 class LibraryError(Exception):
@@ -29,12 +37,16 @@ class LibraryError(Exception):
     fault: ClassVar[Fault] = "host"
 
 
-class CatalogCorrupt(LibraryError):
+class CatalogCorrupt(LibraryError, HostUnusable):
     """The database file is damaged or no database at all."""
 
 
 class CatalogUnavailable(LibraryError):
     """The database cannot be opened, read or written for a reason outside of it."""
+
+
+class DiskTrouble(CatalogUnavailable, HostUnusable):
+    """The disk below the database is full or fails; the last transaction was not committed."""
 
 
 class CatalogBusy(LibraryError):
@@ -80,14 +92,18 @@ def _translation(url: URL, error: sqlite3.Error) -> LibraryError | None:
     # itself (a value out of range, a closed connection) carry none.
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return CatalogCorrupt(f"{where} is damaged ({error}); restore a copy of it")
+            return CatalogCorrupt(f"{where} is damaged ({error}); {REMEDY}")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return CatalogBusy(f"{where} is locked by another program; close it")
         case sqlite3.SQLITE_FULL:
-            return CatalogUnavailable(f"{where}: the disk is full; free some space")
+            return DiskTrouble(f"{where}: the disk is full; free some space and start again")
+        case sqlite3.SQLITE_IOERR:
+            return DiskTrouble(
+                f"{where} cannot be read or written ({error}); see whether its disk is full or"
+                " fails, and start again"
+            )
         case (
-            sqlite3.SQLITE_IOERR
-            | sqlite3.SQLITE_READONLY
+            sqlite3.SQLITE_READONLY
             | sqlite3.SQLITE_CANTOPEN
             | sqlite3.SQLITE_PERM
             | sqlite3.SQLITE_AUTH

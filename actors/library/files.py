@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from actors.library import queue
 from actors.library.feed import liveness
+from actors.library.forgetting import leave_out
 from actors.library.schema import directories, files, roots, tasks
 from actors.library.statements import Record, values
 from actors.library.storable import clamped, line
@@ -29,7 +30,6 @@ _NAMED = _FILES.where(
     files.c.directory.in_(values("directories")), files.c.name.in_(values("names"))
 )
 _PRESENT = _FILES.where(files.c.id.in_(values()), files.c.missing_since_ns.is_(None))
-_TASKS = select(tasks).where(tasks.c.id.in_(values()))
 
 _INSERT = insert(files).returning(files.c.id, files.c.directory, files.c.name)
 _START_OVER = (
@@ -117,8 +117,10 @@ async def seen(tx: Transaction, root: bytes, reported: Iterable[SeenFile], prior
     A file that is new or changed, or that the walk now skips or skips no longer, starts over: no
     content, no older task, a decode task unless it is skipped.  A file that was missing and is
     back unchanged is here again and goes on where it was.  For anything else nothing happens, so
-    a report may come twice; of two reports about one path the later one holds.
+    a report may come twice; of two reports about one path the later one holds.  What the owner
+    had forgotten is left out.
     """
+    reported = await leave_out(tx, root, reported)
     latest = {(file.directory, file.name): file for file in reported}
     if not latest:
         return
@@ -164,7 +166,8 @@ async def seen(tx: Transaction, root: bytes, reported: Iterable[SeenFile], prior
     for row in back:
         _count(tx, row, 1, missing=False)
     parked = [row.task for row in back if row.task_state == "parked"]
-    await queue.move(tx, await tx.read_each(_TASKS, parked), "ready")
+    await queue.move_by_id(tx, parked, "ready")
+    await queue.wake(tx, {row.content for row in back if row.content is not None})
 
     file_ids = {place: row.id for place, row in known.items()}
     if new:
@@ -198,4 +201,4 @@ async def vanished(tx: Transaction, ids: Iterable[int]) -> None:
     for row in rows:
         _count(tx, row, -1, missing=False)
     waiting = [row.task for row in rows if row.task_state in ("ready", "leased")]
-    await queue.move(tx, await tx.read_each(_TASKS, waiting), "parked")
+    await queue.move_by_id(tx, waiting, "parked")

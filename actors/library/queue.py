@@ -17,7 +17,18 @@ one held goes back, what its successor holds stays.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Executable, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    Executable,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from actors.library.backoff import HOST_AWAY_NS, wait_ns
 from actors.library.paths import absolute
@@ -31,6 +42,7 @@ from actors.library.schema import (
     spaces,
     state_is,
     tasks,
+    vectors,
 )
 from actors.library.statements import Record, values
 from actors.library.storable import line, tail
@@ -43,6 +55,12 @@ CRASHES: Final = 3
 #: busy system says nothing about the photo: it gets twenty tries (over an hour) before it ends
 #: as a dead letter too, which it must at some time so that the queue can run empty.
 ATTEMPTS: Final[Mapping[Fault, int]] = {"worker": 5, "busy": 20}
+#: How long an embed task waits for its thumbnail to be made again, if nobody wakes it earlier:
+#: the file may go away or turn out to be broken meanwhile.
+REMAKE_NS: Final = 60_000_000_000
+#: A thumbnail that was made this often and is lost again will not stay.
+REMAKES: Final = 5
+LOST: Final = "its thumbnail was lost and is made again"
 #: What an unclean stop of the whole system is called in a dead letter.
 UNCLEAN_STOP: Final = "the whole system stopped uncleanly while this was running"
 
@@ -73,6 +91,7 @@ _CRASH = _MOVE.values(
     stderr_tail=bindparam("stderr"),
 )
 _RETRY = _MOVE.values(attempts=0, crash_attempts=0, not_before_ns=0)
+_WAKE = _MOVE.values(not_before_ns=0)
 # To, and from, somebody who may be in the middle of it: what is executing stays on record.
 _ADOPT = (
     update(tasks)
@@ -138,13 +157,50 @@ _SET_SKIP = (
     .where(files.c.id == bindparam("of_file"))
     .values(skip_reason=bindparam("new_skip_reason"))
 )
-_FIRST_DECODED = (
-    select(func.min(tasks.c.id))
+_DECODES_OF = (
+    select(files.c.content, tasks.c.state, func.min(tasks.c.id).label("task"))
     .select_from(files.join(tasks, tasks.c.file == files.c.id))
+    .where(files.c.content.in_(values()), files.c.missing_since_ns.is_(None))
+    .group_by(files.c.content, tasks.c.state)
+)
+_WAITING_EMBEDS = (
+    select(tasks)
+    .select_from(tasks.join(spaces, spaces.c.id == tasks.c.space))
     .where(
-        files.c.content.in_(values()), files.c.missing_since_ns.is_(None), tasks.c.state == "done"
+        tasks.c.content.in_(values()),
+        tasks.c.kind == "embed",
+        tasks.c.last_error == LOST,
+        tasks.c.state.in_(("parked", "ready")),
+        spaces.c.state != "retired",
     )
-    .group_by(files.c.content)
+)
+# Without a vector, and with no task that is on its way or was given up.
+_UNEMBEDDED_AMONG = (
+    select(contents.c.id, tasks.c.id.label("task"))
+    .select_from(
+        contents.outerjoin(
+            tasks,
+            and_(
+                tasks.c.content == contents.c.id,
+                tasks.c.kind == "embed",
+                tasks.c.space == bindparam("space"),
+            ),
+        )
+    )
+    .where(
+        contents.c.id.in_(values()),
+        or_(tasks.c.state.is_(None), tasks.c.state == "done"),
+        exists(
+            select(files.c.id).where(
+                files.c.content == contents.c.id, files.c.missing_since_ns.is_(None)
+            )
+        ),
+        ~exists(
+            select(vectors.c.content).where(
+                vectors.c.content == contents.c.id, vectors.c.space == bindparam("space")
+            )
+        ),
+    )
 )
 _TASKS = select(tasks).where(tasks.c.id.in_(values()))
 _INSERT = insert(tasks)
@@ -184,6 +240,11 @@ async def add(tx: Transaction, kind: Kind, works: Sequence[dict[str, Any]]) -> N
 async def move(tx: Transaction, rows: Iterable[Record], state: State) -> None:
     """Put tasks into *state*, uncharged; a lease ends with that."""
     await _change(tx, _MOVE, [(row, {"new_state": state}) for row in rows])
+
+
+async def move_by_id(tx: Transaction, ids: Iterable[int], state: State) -> None:
+    """`move` for who has only the ids."""
+    await move(tx, await tx.read_each(_TASKS, ids), state)
 
 
 async def finish(tx: Transaction, rows: Iterable[Record]) -> None:
@@ -421,10 +482,77 @@ async def drop(tx: Transaction, ids: Iterable[int], who: str) -> list[int]:
 
 
 async def decode_again(tx: Transaction, of_contents: Iterable[int]) -> int:
-    """Have thumbnails made again that were lost, from the first file of each content."""
-    first = await tx.read_each(_FIRST_DECODED, sorted(set(of_contents)))
-    rows = await tx.read_each(_TASKS, [task for (task,) in first])
+    """Have thumbnails made again that were lost, from the first file of each content.
+
+    Returns for how many that was begun; of the others no file is there that could be decoded, or
+    one is waiting to be decoded anyway.
+    """
+    _, begun, _ = await _remake(tx, of_contents)
+    return len(begun)
+
+
+async def _remake(
+    tx: Transaction, of_contents: Iterable[int]
+) -> tuple[set[int], set[int], set[int]]:
+    """`decode_again`; the contents that were on their way, those that are now, the live ones."""
+    decodes: dict[int, dict[State, int]] = {}
+    for row in await tx.read_each(_DECODES_OF, sorted(set(of_contents))):
+        decodes.setdefault(row.content, {})[row.state] = row.task
+    waiting = {content for content, of in decodes.items() if of.keys() & {"ready", "leased"}}
+    first = {
+        content: of["done"]
+        for content, of in decodes.items()
+        if content not in waiting and "done" in of
+    }
+    rows = await tx.read_each(_TASKS, sorted(first.values()))
     await _change(tx, _RETRY, [(row, {"new_state": "ready"}) for row in rows])
+    return waiting, set(first), set(decodes)
+
+
+async def lost(tx: Transaction, rows: Sequence[Record]) -> None:
+    """Embed tasks whose thumbnail was not there: to be made again, and the task run after that.
+
+    A loss is not the photo's fault and not charged; that the same thumbnail is lost again after
+    it was made is, so that a disk which keeps nothing ends in dead letters.  A photo that has no
+    file now waits until it has one (`wake`).
+    """
+    rows = [row for row in rows if row.state == "leased"]
+    waiting, begun, live = await _remake(tx, [row.content for row in rows])
+    changes = []
+    for row in rows:
+        state: State = "ready"
+        reason = LOST
+        # The first loss leaves this reason; it is still there when the next one follows it.
+        again = row.last_error == LOST and row.content not in waiting
+        if row.content not in live:
+            state = "parked"
+        elif again and row.attempts + 1 >= REMAKES:
+            state, reason = "dead", f"its thumbnail was lost {REMAKES + 1} times"
+        elif row.content not in waiting | begun:
+            state, reason = "dead", "its thumbnail was lost and its original cannot be decoded"
+        change = {
+            "new_state": state,
+            "new_attempts": row.attempts + again,
+            "new_not_before_ns": tx.now_ns + REMAKE_NS,
+            "reason": reason,
+        }
+        changes.append((row, change))
+    await _change(tx, _FAIL, changes)
+
+
+async def wake(tx: Transaction, of_contents: Iterable[int]) -> None:
+    """Embed *of_contents* whose thumbnails were lost: they were made again, or can be now."""
+    rows = await tx.read_each(_WAITING_EMBEDS, sorted(set(of_contents)))
+    await _change(tx, _WAKE, [(row, {"new_state": "ready"}) for row in rows])
+
+
+async def embed_again(tx: Transaction, space: int, of_contents: Iterable[int]) -> int:
+    """Give contents whose vector in *space* is gone a task for it; returns how many."""
+    rows = await tx.read_each(_UNEMBEDDED_AMONG, sorted(set(of_contents)), space=space)
+    again = await tx.read_each(_TASKS, [row.task for row in rows if row.task is not None])
+    await _change(tx, _RETRY, [(row, {"new_state": "ready"}) for row in again])
+    new = [row.id for row in rows if row.task is None]
+    await add(tx, "embed", [{"content": each, "space": space, "priority": 0} for each in new])
     return len(rows)
 
 

@@ -20,9 +20,11 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
+    distinct,
     exists,
     func,
     select,
+    text,
     union_all,
 )
 from sqlalchemy.engine import URL, make_url
@@ -31,6 +33,7 @@ from actors.library import database
 from actors.library.counters import recount
 from actors.library.errors import CatalogNotReady, translated
 from actors.library.paths import absolute
+from actors.library.places import within
 from actors.library.schema import (
     VERSION,
     FeedOp,
@@ -110,9 +113,20 @@ class SpaceStatus(msgspec.Struct, frozen=True):
     complete: bool  #: every content has, or had, a task for it
 
 
+class Derived(NamedTuple):
+    """A live content, and how large its thumbnails have to be."""
+
+    content: int
+    digest: bytes
+    thumb_256: int
+    thumb_1024: int
+    waiting: bool  #: a file of it is to be decoded anyway
+
+
 class LibraryInfo(msgspec.Struct, frozen=True):
     uuid: str
     created_ns: int
+    paused_ns: int | None  #: since when no work is handed out
 
 
 _here: Final = files.c.missing_since_ns.is_(None)
@@ -207,6 +221,61 @@ _DIRECTORIES = (
 )
 _FILES_OF = select(files.c.directory, *_KNOWN).where(files.c.directory.in_(values()), _here)
 _COUNTERS = select(counters.c.kind, counters.c.state, counters.c.n)
+
+
+_ROOTS = select(roots.c.id, roots.c.path).order_by(roots.c.id)
+_BELOW = (
+    select(func.count(files.c.id), func.count(distinct(files.c.content)))
+    .select_from(files.join(directories, directories.c.id == files.c.directory))
+    .where(directories.c.root == bindparam("root"))
+)
+_DERIVED = (
+    select(
+        contents.c.id,
+        contents.c.digest,
+        contents.c.thumb_256,
+        contents.c.thumb_1024,
+        exists(
+            select(tasks.c.id)
+            .select_from(files.join(tasks, tasks.c.file == files.c.id))
+            .where(
+                files.c.content == contents.c.id,
+                _here,
+                tasks.c.state.in_(("ready", "leased")),
+            )
+        ).label("waiting"),
+    )
+    .where(contents.c.id > bindparam("after"), _is_live(contents.c.id))
+    .order_by(contents.c.id)
+    .limit(bindparam("n"))
+)
+_UNEMBEDDED = (
+    select(contents.c.id)
+    .where(
+        contents.c.id > bindparam("after"),
+        # What lies below the mark is still to be given its task.
+        contents.c.id
+        >= select(spaces.c.backfill_below).where(spaces.c.state == "active").scalar_subquery(),
+        _is_live(contents.c.id),
+        ~exists(
+            select(vectors.c.content).where(
+                vectors.c.content == contents.c.id, vectors.c.space == _active
+            )
+        ),
+        ~exists(
+            select(tasks.c.id).where(
+                tasks.c.content == contents.c.id,
+                tasks.c.kind == "embed",
+                tasks.c.space == _active,
+                tasks.c.state != "done",
+            )
+        ),
+    )
+    .order_by(contents.c.id)
+    .limit(bindparam("n"))
+)
+_INDEXED = _VECTORS_OF.with_only_columns(vectors.c.content)
+_KNOWN_DIGESTS = select(contents.c.digest).where(contents.c.digest.in_(values()))
 
 
 def _dead_letters(*, of_kind: bool) -> Executable:
@@ -408,7 +477,7 @@ class Reader:
     async def info(self) -> LibraryInfo:
         """What tells this library from every other one."""
         (row,) = await self._rows(_LIBRARY)
-        return LibraryInfo(uuid=row.uuid, created_ns=row.created_ns)
+        return LibraryInfo(row.uuid, row.created_ns, row.paused_ns)
 
     async def spaces(self) -> list[SpaceStatus]:
         """Every space, in the order in which they came."""
@@ -473,6 +542,54 @@ class Reader:
             )
             for row in rows
         ]
+
+    # ── whether all of it agrees; slow, because everything is looked at ─────────────────────
+
+    async def integrity(self, *, deep: bool = False) -> list[str]:
+        """What is wrong with the database file itself; with *deep* its indexes are compared too."""
+        if self._engine.dialect.name != "sqlite":
+            return []
+        check = "integrity_check" if deep else "quick_check"
+        found = [row[0] for row in await self._rows(text(f"PRAGMA {check}(20)"))]
+        broken = await self._rows(text("PRAGMA foreign_key_check"))
+        found += [f"table {row[0]}: row {row[1]} points nowhere in {row[2]}" for row in broken[:20]]
+        return [each for each in found if each != "ok"]
+
+    async def derived(self, after: int, limit: int) -> list[Derived]:
+        """Up to *limit* live contents with an id after *after*, by id."""
+        rows = await self._rows(_DERIVED, after=after, n=limit)
+        return [Derived._make(row) for row in rows]
+
+    async def unembedded(self, after: int, limit: int) -> list[int]:
+        """Live contents after *after* that the active space lacks, with nothing to bring them."""
+        return [row.id for row in await self._rows(_UNEMBEDDED, after=after, n=limit)]
+
+    async def indexed(self, space: str, after: int, limit: int) -> list[int]:
+        """Up to *limit* live contents with a vector in *space* and an id after *after*, by id."""
+        return [
+            row.content for row in await self._rows(_INDEXED, after=after, space=space, n=limit)
+        ]
+
+    async def known_digests(self, digests: Sequence[bytes]) -> set[bytes]:
+        """Those of *digests* that the library knows a photo by."""
+        known: set[bytes] = set()
+        for start in range(0, len(digests), SLICE):
+            rows = await self._rows(_KNOWN_DIGESTS, values=digests[start : start + SLICE])
+            known |= {row.digest for row in rows}
+        return known
+
+    async def below(self, path: bytes) -> tuple[int, int]:
+        """How many files, the missing ones too, lie at or below *path*; how many photos they are.
+
+        A photo that two roots hold counts twice.
+        """
+        counts = [0, 0]
+        for root in await self._rows(_ROOTS):
+            where = within(path, root.path)
+            if where is not None:
+                ((n, photos),) = await self._rows(_BELOW.where(where), root=root.id)
+                counts = [counts[0] + n, counts[1] + photos]
+        return counts[0], counts[1]
 
     async def miscounted(self) -> list[tuple[str, str, int]]:
         """Counters that are wrong: (kind, state, by how much).  Slow, because it counts."""

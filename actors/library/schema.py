@@ -2,8 +2,8 @@
 
 A *content* is a picture (its bytes, by BLAKE3), a *file* is a path that had these bytes when
 last looked at; `files.content` links them and is empty until the file was decoded.  A content
-is *live* while at least one file of it is not missing.  Nothing about a photo is ever deleted:
-a vanished file gets `missing_since_ns` and may come back.
+is *live* while at least one file of it is not missing.  Nothing about a photo is ever deleted
+unless its owner says so (`forgetting`): a vanished file gets `missing_since_ns` and may come back.
 
 A *task* is work that somebody must do; it is in one of these states:
 
@@ -41,11 +41,14 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 #: The revision in `migrations/versions` that these tables are; revisions are numbered 0001, 0002, …
-VERSION: Final = 1
+VERSION: Final = 2
 
 State = Literal["ready", "leased", "parked", "done", "dead", "dropped"]
 SpaceState = Literal["building", "active", "retired"]
 FeedOp = Literal["add", "remove"]
+
+#: `contents.format` of what `forgetting` left of a photo: its number.
+FORGOTTEN: Final = "forgotten"
 
 #: Names for constraints, because a later migration can only change what has a name.
 metadata = MetaData(
@@ -73,6 +76,7 @@ library = Table(
     Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True),
     Column("uuid", Text, nullable=False),
     Column("created_ns", BigInteger, nullable=False),
+    Column("paused_ns", BigInteger),  # since when no work is handed out; NULL while it is
 )
 
 roots = Table(
@@ -250,6 +254,14 @@ counters = Table(
     Column("kind", Text, primary_key=True),
     Column("state", Text, primary_key=True),
     Column("n", BigInteger, nullable=False),
+)
+
+# What stands here, and why not the path itself, is told in `forgetting`.
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("place", LargeBinary(32), primary_key=True),
+    Column("state", LargeBinary(32), nullable=False),
 )
 
 audit = Table(

@@ -21,7 +21,7 @@ from actors.library.schema import spaces as spaces_table
 from actors.library.statements import Record, values
 from actors.library.storable import INT32, INT64, cleaned, line
 from actors.library.transaction import Transaction
-from actors.messages import Decoded, Embedded, Failed, Result, Skipped
+from actors.messages import Decoded, Embedded, Failed, Result, Skipped, ThumbnailLost
 
 #: Bytes of a BLAKE3 digest.
 DIGEST: Final = 32
@@ -64,11 +64,16 @@ _HAVE_VECTOR = select(vectors.c.content, vectors.c.space).where(vectors.c.conten
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """What a list of results came to; *decoded* and *embedded* count what was new."""
+    """What a list of results came to; *decoded* and *embedded* count what was new.
+
+    *unwanted* are the digests of pictures that nobody asked for any more: their file was changed
+    or forgotten while it was decoded, and their thumbnails belong to no photo.
+    """
 
     tasks: list[int]
     decoded: int
     embedded: int
+    unwanted: list[bytes]
 
 
 def contradiction(row: Record, result: Result) -> str | None:
@@ -88,6 +93,10 @@ def contradiction(row: Record, result: Result) -> str | None:
             0 <= small <= INT64 and 0 <= large <= INT64
         ):
             return f"thumbnails of {small} and {large} bytes"
+        case ThumbnailLost() if row.kind != "embed":
+            return f"a lost thumbnail for a task of kind {row.kind}"
+        case ThumbnailLost() if result.content != row.content:
+            return f"a lost thumbnail of content {result.content} instead of {row.content}"
         case Skipped() if row.kind != "decode":
             return f"skipped, which a task of kind {row.kind} cannot be"
         case Embedded() if row.kind != "embed":
@@ -106,7 +115,7 @@ def _weight(result: Result) -> int:
     match result:
         case Failed(fault="photo"):
             return 1
-        case Failed():
+        case Failed() | ThumbnailLost():
             return 2
     return 0
 
@@ -126,6 +135,7 @@ async def settle(tx: Transaction, results: Iterable[Result]) -> Settled:
     skipped: list[tuple[Record, Skipped]] = []
     embedded: list[tuple[Record, Embedded]] = []
     failed: list[tuple[Record, Failed]] = []
+    lost: list[Record] = []
     for task, row in unsettled.items():
         result = by_task[task]
         if problem := contradiction(row, result):
@@ -137,6 +147,8 @@ async def settle(tx: Transaction, results: Iterable[Result]) -> Settled:
                 skipped.append((row, result))
             case Embedded():
                 embedded.append((row, result))
+            case ThumbnailLost():
+                lost.append(row)
             case Failed():
                 failed.append((row, result))
 
@@ -144,7 +156,20 @@ async def settle(tx: Transaction, results: Iterable[Result]) -> Settled:
     await _commit_vectors(tx, embedded)
     await queue.finish(tx, [row for row, _ in (*decoded, *skipped, *embedded)])
     await queue.fail(tx, failed)
-    return Settled(tasks=list(by_task), decoded=len(decoded), embedded=len(embedded))
+    await queue.lost(tx, lost)
+    committed = {row.id for row, _ in decoded}
+    strays = {
+        result.digest
+        for task, result in by_task.items()
+        if isinstance(result, Decoded) and task not in committed
+    }
+    known = {row.digest for row in await tx.read_each(_KNOWN, sorted(strays))}
+    return Settled(
+        tasks=list(by_task),
+        decoded=len(decoded),
+        embedded=len(embedded),
+        unwanted=sorted(strays - known),
+    )
 
 
 async def _commit_files(
@@ -208,6 +233,9 @@ async def _contents(tx: Transaction, decoded: Sequence[tuple[Record, Decoded]]) 
             if (row.thumb_256, row.thumb_1024) != (now.thumb_256, now.thumb_1024)
         ],
     )
+
+    # Who waits for these thumbnails need wait no longer.
+    await queue.wake(tx, ids.values())
 
     new = [digest for digest in first if digest not in ids]
     if not new:

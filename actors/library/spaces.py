@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, exists, func, insert, select, update
 
 from actors.library import queue
 from actors.library.errors import SpaceConflict, UnknownSpace
-from actors.library.schema import SpaceState, contents, spaces, tasks, vectors
+from actors.library.schema import FORGOTTEN, SpaceState, contents, spaces, tasks, vectors
 from actors.library.space import Space
 from actors.library.statements import Record, values
 from actors.library.transaction import Transaction
@@ -57,7 +57,7 @@ _BELOW = (
             )
         ).label("done"),
     )
-    .where(contents.c.id < bindparam("below"))
+    .where(contents.c.id < bindparam("below"), contents.c.format != FORGOTTEN)
     .order_by(contents.c.id.desc())
     .limit(bindparam("n"))
 )

@@ -13,17 +13,21 @@ from typing import Literal, overload
 
 import anyio
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.engine import URL, make_url
 
-from actors.library import database, files, queue, settling, spaces
+from actors.library import counters, database, files, forgetting, queue, settling, spaces
 from actors.library.errors import translated
 from actors.library.schema import feed, library
+from actors.library.schema import spaces as spaces_table
 from actors.library.space import Space
 from actors.library.transaction import Transaction
 from actors.messages import DecodeTask, EmbedTask, Kind, Result, SeenFile
 
 _FEED_HEAD = select(func.coalesce(func.max(feed.c.seq), 0))
+_PAUSED = select(library.c.paused_ns)
+_PAUSE = update(library).values(paused_ns=bindparam("since_ns"))
+_ACTIVE = select(spaces_table.c.id).where(spaces_table.c.state == "active")
 
 
 class WriterStatistics(msgspec.Struct, frozen=True):
@@ -64,6 +68,7 @@ class Writer:
         self._feed_seq = 0
         self._decoded = 0
         self._embedded = 0
+        self._unwanted: list[bytes] = []
 
     def statistics(self) -> WriterStatistics:
         return WriterStatistics(self._feed_seq, self._decoded, self._embedded)
@@ -165,7 +170,13 @@ class Writer:
             settled = await settling.settle(tx, results)
         self._decoded += settled.decoded
         self._embedded += settled.embedded
+        self._unwanted += settled.unwanted
         return settled.tasks
+
+    def take_unwanted(self) -> list[bytes]:
+        """Digests of pictures that were decoded for nobody, since this was asked last."""
+        unwanted, self._unwanted = self._unwanted, []
+        return unwanted
 
     async def give_back(self, owner: str, epoch: int, now_ns: int) -> int:
         """See `queue.give_back`."""
@@ -211,6 +222,35 @@ class Writer:
         """See `queue.drop`."""
         async with self._transaction(now_ns) as tx:
             return await queue.drop(tx, tasks, who)
+
+    # ── the owner ───────────────────────────────────────────────────────────────────────────
+
+    async def pause(self, now_ns: int, *, on: bool, who: str = "owner") -> None:
+        """Note that no work is to be handed out, or that it is again.  Whoever leases obeys."""
+        async with self._transaction(now_ns) as tx:
+            since = (await tx.read(_PAUSED))[0].paused_ns
+            if (since is not None) != on:
+                await tx.write(_PAUSE, [{"since_ns": now_ns if on else None}])
+                await queue.note(tx, who, "paused" if on else "resumed")
+
+    async def embed_again(self, contents: Iterable[int], now_ns: int) -> int:
+        """See `queue.embed_again`; in the active space."""
+        async with self._transaction(now_ns) as tx:
+            return sum(
+                [await queue.embed_again(tx, row.id, contents) for row in await tx.read(_ACTIVE)]
+            )
+
+    async def recount(self, now_ns: int) -> int:
+        """Set the counters to what is there; returns how many were wrong."""
+        async with self._transaction(now_ns) as tx:
+            return await counters.restore(tx)
+
+    async def forget(
+        self, path: bytes, n: int, now_ns: int, *, who: str = "owner"
+    ) -> forgetting.Forgotten:
+        """See `forgetting.forget`.  Call it until nothing more is left, then `checkpoint`."""
+        async with self._transaction(now_ns) as tx:
+            return await forgetting.forget(tx, path, n, who)
 
     # ── life ────────────────────────────────────────────────────────────────────────────────
 

@@ -4,7 +4,8 @@
     ├── NotAPhoto   something else by its own first bytes      → skipped
     ├── BadPhoto    the file's fault; reading again is useless → dead letter, until it changes
     ├── Busy        ours, right now: memory, descriptors, a file that is being written → again
-    └── HostAway    the disk or the share does not answer      → wait, uncharged
+    ├── HostAway    the disk or the share does not answer      → wait, uncharged
+    └── NoRoom      no space left for the thumbnails           → nobody can go on
 
 A reason is one line for the user's list: what is wrong, never where the file lies.
 """
@@ -47,6 +48,12 @@ class HostAway(Unread):
     fault = "host"
 
 
+class NoRoom(Unread):
+    """The disk that takes the thumbnails is full."""
+
+    fault = "host"
+
+
 #: what the process ran out of
 _OURS = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR})
 
@@ -70,4 +77,6 @@ def while_writing(error: OSError) -> Unread:
     said = (os.strerror(error.errno) if error.errno else "input/output error").lower()
     if error.errno in _OURS:
         return Busy(f"the thumbnails could not be written yet: {said}")
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return NoRoom(f"no room for the thumbnails: {said}")
     return HostAway(f"the thumbnails could not be written: {said}")

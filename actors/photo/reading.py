@@ -37,6 +37,7 @@ def read_photo(path: bytes | str, derived: Path, *, limits: Limits = DEFAULT_LIM
         BadPhoto: it cannot be decoded, or not within *limits*.
         Busy: memory is short, or the file is being written.
         HostAway: the disk or share does not give the file, or takes no thumbnails.
+        NoRoom: the disk of the thumbnails is full.
     """
     return decode_photo(read_original(path, limits), derived, limits=limits)
 

@@ -59,6 +59,29 @@ def _whole_size(path: Path) -> int:
     return size if whole else 0
 
 
+def why_unreadable(path: Path) -> str:
+    """Why the thumbnail at *path* is no picture, "" when it is one."""
+    try:
+        with Image.open(path, formats=("JPEG",)) as image:
+            image.load()
+    except Exception as error:  # Pillow raises far more than OSError on torn bytes
+        return str(error) or type(error).__name__
+    return ""
+
+
+def remove_pair(derived: Path, digest: bytes) -> None:
+    """Remove both sizes, and what a decoder that died left of them.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    for side in (SMALL, LARGE):
+        path = thumbnail_path(derived, digest, side)
+        path.unlink(missing_ok=True)
+        for torn in path.parent.glob(f".{path.name}.*"):
+            torn.unlink(missing_ok=True)
+
+
 def write_pair(derived: Path, digest: bytes, image: Image.Image, *, damaged: bool) -> Pair:
     """Write both sizes of *image*, which is upright, RGB and of long side `LARGE` at most.
 

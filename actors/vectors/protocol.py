@@ -12,7 +12,8 @@ Contract, common to all:
    also decides by id who of several equals is listed at all, so its answers depend on what
    it holds and not on the order it came in.
 4. One owner: no call may run beside another.  Searching from two threads is a bug, even where
-   today's libraries forgive it.
+   today's libraries forgive it.  One exception: `save` may run beside searches, since both only
+   read; writing a gigabyte must not hold up a question.  `shared` keeps this rule.
 """
 
 from pathlib import Path

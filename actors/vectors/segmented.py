@@ -15,10 +15,15 @@ without stopping, and at a million photos its snapshot would rewrite 2.3 GB for 
 
 The owner drives the sealing, since only it may start processes:
 
-    if index.due:            index.begin_seal(directory)
-    builder process:         build_segment(*read_rows(directory, dimensions), target)
+    if index.due:            while index.absorb(): ...
+                             index.begin_seal()
+    beside searches:         index.write_frozen(rows)
+    builder process:         build_segment(*read_rows(rows, dimensions), target)
     done:                    index.finish_seal(Segment.open(target, dimensions))
-    failed:                  index.abandon_seal()
+
+A build that fails is repeated with the same frozen part.  Thawing it was rejected: it would
+hold up searches (a second for a full one), and make the next graph larger, which is the wrong
+answer to a builder that ran out of memory.
 
 After a restart a seal that was under way is simply due again.
 """
@@ -147,35 +152,57 @@ class SegmentedIndex:
         """Enough has come together for a graph, and none is being built."""
         return self._sealing is None and len(self._tail) >= self.seal_rows
 
-    def begin_seal(self, directory: Path) -> int:
-        """Freeze the tail and write it into the new *directory* for the builder.
+    @property
+    def frozen(self) -> int:
+        """Vectors that wait for their graph; 0 again when they are all gone without it."""
+        return 0 if self._sealing is None else len(self._sealing)
 
-        Segments of which less than half is alive go along, so that the dead are not carried
-        for ever.
+    def absorb(self) -> bool:
+        """Move some thousand vectors out of a worn graph into the tail.
+
+        A graph is worn when less than half of it is alive; so the dead are not carried for ever.
+
+        Returns:
+            False when no graph is worn.
+        """
+        worn = next((each for each in self._segments if len(each) < each.dead), None)
+        if worn is None:
+            return False
+        some = next(worn.rows(), None)
+        if some is None:
+            self._segments.remove(worn)
+        else:
+            self.add(*some)
+        return True
+
+    def begin_seal(self) -> int:
+        """Freeze the tail; at once, whatever it holds.
 
         Returns:
             the number of vectors to be built.
 
         Raises:
             SealRefused: a seal is under way, or there is nothing to seal.
-            OSError: the files cannot be written; the index is as it was.
         """
         if self._sealing is not None:
             raise SealRefused("a graph is being built already")
-        for segment in [each for each in self._segments if len(each) < each.dead]:
-            for ids, vectors in segment.rows():
-                self._tail.add(ids, vectors)
-            self._segments.remove(segment)
         if not len(self._tail):
             raise SealRefused("there is nothing to seal")
         self._sealing, self._tail = self._tail, self._flat()
-        try:
-            directory.mkdir(parents=True)
-            self._sealing.save(directory)
-        except OSError:
-            self.abandon_seal()
-            raise
         return len(self._sealing)
+
+    def write_frozen(self, directory: Path) -> None:
+        """Write the frozen part into the empty *directory*, for the builder.
+
+        May run beside searches, as `save`.
+
+        Raises:
+            SealRefused: nothing is frozen.
+            OSError: the files cannot be written; nothing has changed.
+        """
+        if self._sealing is None:
+            raise SealRefused("no graph is being built")
+        self._sealing.save(directory)
 
     def finish_seal(self, segment: Segment) -> None:
         """Let *segment* answer for the frozen part from now on.
@@ -192,18 +219,6 @@ class SegmentedIndex:
         self._segments.append(segment)
         self._sealing = None
 
-    def abandon_seal(self) -> None:
-        """Thaw the frozen part: its graph will not come.
-
-        Raises:
-            SealRefused: no graph is being built.
-        """
-        if self._sealing is None:
-            raise SealRefused("no graph is being built")
-        for ids, vectors in self._tail.parts():
-            self._sealing.add(ids, vectors)
-        self._tail, self._sealing = self._sealing, None
-
     @property
     def _exact(self) -> tuple[FlatIndex, ...]:
         return (self._tail,) if self._sealing is None else (self._tail, self._sealing)
@@ -218,4 +233,8 @@ class SegmentedIndex:
     def _kill(self, ids: Ids) -> int:
         """Take *ids* out of everything but the tail."""
         killed = sum(segment.kill(ids) for segment in self._segments)
-        return killed + (0 if self._sealing is None else self._sealing.remove(ids))
+        if self._sealing is not None:
+            killed += self._sealing.remove(ids)
+            if not len(self._sealing):
+                self._sealing = None
+        return killed

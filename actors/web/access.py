@@ -6,8 +6,9 @@ Three ways to prove that one knows the token:
     {"type": "auth", "token": …}        websocket clients that cannot set headers
     a cookie                            the page
 
-A browser gets its cookie by a one-time link: a program that has the token asks for a code
-(`POST /once`) and opens `/open?once=<code>`, which answers with the cookie and a redirect.
+A browser gets its cookie by a one-time link.  A program that has the token (`POST /once`), or
+that may speak ZeroMQ with this process (`AskLink`), asks for a code and opens
+`/open?once=<code>`, which answers with the cookie and a redirect.
 So the token itself is in no URL, hence in no history, log or process list; the code that is,
 works once and for a minute.
 
@@ -85,6 +86,10 @@ class Access:
         code = secrets.token_urlsafe(32)
         self._codes[_hash(code)] = now + CODE_S
         return code
+
+    def new_path(self, now: float) -> str:
+        """Path and query that open the page, with a code where one is needed."""
+        return "/" if self.open_to_all else f"/open?once={self.new_code(now)}"
 
     def use_code(self, code: str, now: float) -> bool:
         """Whether *code* was good; it is not any more."""

@@ -3,7 +3,7 @@
     GET  /                        the page; without a session, how to get one (401)
     GET  /static/<file>           the page's own files
     GET  /open?once=<code>        a session's cookie and on to /, once
-    POST /once                    {"code", "path", "expires_seconds"}     (Bearer token)
+    POST /once                    {"path", "expires_seconds"}: a link to /open   (Bearer token)
     GET  /api/search?q=…&k=…      {"hits": […], "count", "model", "demo", "indexed", "seconds", …}
     GET  /api/status              as `progress` in `protocol`
     GET  /thumb/<content>/<256|1024>[?v=…]    JPEG
@@ -143,8 +143,8 @@ class Site:
         _, _, token = request.headers.get("authorization", "").partition(" ")
         if not (self._access.open_to_all or self._access.knows_token(token.strip())):
             raise Refusal("unauthorized", "this takes the token itself, as `Bearer`")
-        code = self._access.new_code(anyio.current_time())
-        return json({"code": code, "path": f"/open?once={code}", "expires_seconds": int(CODE_S)})
+        path = self._access.new_path(anyio.current_time())
+        return json({"path": path, "expires_seconds": int(CODE_S)})
 
     # ── answers ──
 
@@ -176,10 +176,17 @@ class Site:
 
     async def health(self, _request: Request) -> Response:
         """Alive, since it answers.  Names and states of processes are nothing private."""
-        status = await self._board.status()
-        processes = {each.name: each.state for each in status.processes}
-        well = bool(processes) and all(state == "ready" for state in processes.values())
-        return json({"status": "ok" if well else "degraded", "processes": processes})
+        progress = await self._board.progress()
+        processes = {each.name: each.state for each in progress.status.processes}
+        database = progress.totals is not None
+        well = database and all(state == "ready" for state in processes.values())
+        return json(
+            {
+                "status": "ok" if well and processes else "degraded",
+                "database": "ready" if database else "away",
+                "processes": processes,
+            }
+        )
 
     async def ready(self, _request: Request) -> Response:
         missing = [ref.name for ref in self._needed if ref.line is None]

@@ -19,11 +19,11 @@ from actors.messages import (
     Status,
     Totals,
 )
+from actors.progress import Course, Pace, pace
 from actors.web.about import About
 from actors.web.errors import Refusal
 from actors.web.library import Library
 from actors.web.questions import ask_or_none
-from actors.web.rates import Pace, Rates
 from runtime.messages import AskProcesses, Processes
 from runtime.node import Ref
 
@@ -57,7 +57,7 @@ class Board:
         self._supervisor = supervisor
         self._library = library
         self._about = about
-        self._rates = Rates()
+        self._course = Course()
         self._lock = anyio.Lock()
         self._progress: Progress | None = None
         self._asked_at = float("-inf")
@@ -134,4 +134,5 @@ class Board:
             demo=self._about.demo,
             profile=self._about.profile,
         )
-        return Progress(status, totals, self._rates.step(catalog, anyio.current_time()))
+        stages = self._course.step(catalog, index, totals, anyio.current_time())
+        return Progress(status, totals, pace(stages))

@@ -15,7 +15,7 @@ from runtime.errors import Busy, DeadlinePassed, PeerAway, PeerRefused, PeerRest
 from runtime.node import Ref
 from runtime.wire import Body
 
-GRACE_S: Final = 1.0
+GRACE_S: Final = 2.5
 
 _NAMES: Final = {"text": "the text model", "index": "the index"}
 _CODES: Final[dict[tuple[str, str], Code]] = {
@@ -48,9 +48,6 @@ async def ask(ref: Ref, body: Body, expected: type[B], seconds: float) -> B:
         except PeerRestarted:
             deadline = min(deadline, anyio.current_time() + GRACE_S)
         except PeerAway as error:
-            if ref.line is not None and anyio.current_time() < deadline:
-                await anyio.sleep(0.01)  # its death is known to the socket and not yet to us
-                continue
             raise _refusal(ref, "away", "is not up; try again in a moment") from error
         except DeadlinePassed as error:
             raise _refusal(ref, "slow", f"did not answer within {seconds:g} s") from error

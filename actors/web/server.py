@@ -84,12 +84,14 @@ def bind(host: str, port: int, former: Address | None) -> tuple[socket.socket, A
         why = "another program uses it" if error.errno == errno.EADDRINUSE else error.strerror
         raise ActorUnusable(
             f"cannot listen on {address} port {port}: {why}; "
-            "end that program, or set gateway.port to another port or to 0 for any"
+            "end that program, or start with another --port, or with --port 0 for any"
         ) from error
 
 
 def _listen(family: socket.AddressFamily, host: str, port: int) -> tuple[socket.socket, Address]:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio switches Nagle's delay off only where the protocol is spelled out; left on, every
+    # second small frame waits 40 ms for an acknowledgement
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         # connections of a predecessor that linger must not keep us out
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

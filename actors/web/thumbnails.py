@@ -6,9 +6,9 @@ asked for again each time, because the number of a content means something only 
 database.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlencode
 
 import anyio.to_thread
 from starlette.responses import Response
@@ -24,22 +24,22 @@ def version(digest: bytes) -> str:
     return digest[:8].hex()
 
 
-def url(content: int, size: int, digest: bytes | None) -> str:
-    """Path and query of a thumbnail on the gateway; with *digest* for ever the same picture.
+def url(content: int, size: int, digest: bytes) -> str:
+    """Path and query of a thumbnail on the gateway, for ever the same picture.
 
     The id alone is not enough to be cached by: after the data directory was made anew the
     same number is another photo.
     """
-    path = f"/thumb/{content}/{size}"
-    return path if digest is None else f"{path}?{urlencode({'v': version(digest)})}"
+    return f"/thumb/{content}/{size}?v={version(digest)}"
 
 
 class Thumbnails:
-    """Serves what decode has written below *derived*."""
+    """Serves what decode has written below *derived*; *on_lost* hears what is not there."""
 
-    def __init__(self, derived: Path, photos: Photos) -> None:
+    def __init__(self, derived: Path, photos: Photos, on_lost: Callable[[int], None]) -> None:
         self._derived = derived
         self._photos = photos
+        self._on_lost = on_lost
 
     async def respond(
         self, content: int, size: int, *, asked_version: str | None, known_etags: str
@@ -82,6 +82,7 @@ class Thumbnails:
             # written anew since it was remembered, or torn by a crash: the database knows
             photo = await self._photos.now(photo.content)
             if not data or len(data) != _expected(photo, size):
+                self._on_lost(photo.content)
                 raise Refusal("not_found", f"the thumbnail of photo {photo.content} is not there")
         return data
 

@@ -28,8 +28,13 @@ def as_seen(picture: Image.Image, quality: int = THUMBNAIL_QUALITY) -> NDArray[n
     file = BytesIO()
     shrunk.save(file, "JPEG", quality=quality)
     with Image.open(file) as thumbnail:
-        width, height = thumbnail.size
-        shorter = min(width, height)
-        left, top = (width - shorter) / 2, (height - shorter) / 2
-        box = (left, top, left + shorter, top + shorter)
-        return np.asarray(thumbnail.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box))
+        return reduced(thumbnail)
+
+
+def reduced(picture: Image.Image) -> NDArray[np.uint8]:
+    """The middle square of a picture: uint8 [64, 64, 3]."""
+    width, height = picture.size
+    shorter = min(width, height)
+    left, top = (width - shorter) / 2, (height - shorter) / 2
+    box = (left, top, left + shorter, top + shorter)
+    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
+from multiprocessing import get_context
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +31,7 @@ MOST_PICTURES: Final = 20_000
 CAPTIONS: Final = "captions.jsonl"
 _QUALITY: Final = 92
 #: Below this many pictures, starting processes takes longer than drawing.
-_WORTH_PROCESSES: Final = 200
+_WORTH_PROCESSES: Final = 400
 _TWIN_TRIES: Final = 60
 
 
@@ -114,7 +115,8 @@ def render(number: int, seed: int, directory: Path) -> None:
     if number < _WORTH_PROCESSES:
         list(map(_render_file, *arguments))
     else:
-        with ProcessPoolExecutor() as pool:
+        # Not forked: whoever calls this may have threads, and a fork would copy their locks.
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
             list(pool.map(_render_file, *arguments, chunksize=32))
     lines = [
         json.dumps({"file": file, "caption": canonical(spec)}) + "\n"

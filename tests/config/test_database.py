@@ -15,7 +15,7 @@ BASE = Path("/base")
         ("sqlite:///a/../b.sqlite", "sqlite+aiosqlite:////base/b.sqlite"),
         ("sqlite:////x/y.sqlite", "sqlite+aiosqlite:////x/y.sqlite"),
         ("sqlite:///~/y.sqlite", "sqlite+aiosqlite:////home/me/y.sqlite"),
-        ("sqlite+aiosqlite:////x/a b%20.sqlite", "sqlite+aiosqlite:////x/a b%20.sqlite"),
+        ("sqlite+aiosqlite:////x/a b%20.sqlite", "sqlite+aiosqlite:////x/a b%2520.sqlite"),
         ("sqlite+pysqlite:///y", "sqlite+aiosqlite:////base/y"),
         ("postgresql+psycopg://u:p@db:5432/x", "postgresql+asyncpg://u:p@db:5432/x"),
         ("postgresql+psycopg2://db/x", "postgresql+asyncpg://db/x"),
@@ -29,8 +29,8 @@ def test_a_url_is_given_its_asynchronous_driver(url, expected):
 
 
 def test_the_database_layer_opens_the_path_that_was_meant():
-    url = async_url("sqlite:////x/100% ü #1.sqlite", BASE, "/home/me")
-    assert make_url(url).database == "/x/100% ü #1.sqlite"
+    url = async_url("sqlite:////x/100% ü %20 #1.sqlite", BASE, "/home/me")
+    assert make_url(url).database == "/x/100% ü %20 #1.sqlite"
 
 
 @pytest.mark.parametrize("url", ["", "x", "sqlite:x", "sqlite://host/x", "mysql://u:secret@h/x"])

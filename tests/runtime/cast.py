@@ -8,7 +8,7 @@ import time
 import msgspec
 
 from runtime.actor import Actor
-from runtime.errors import ActorUnusable
+from runtime.errors import ActorUnusable, HostUnusable
 from runtime.messages import Ok
 from runtime.node import Line
 
@@ -28,7 +28,7 @@ class Me(msgspec.Struct, frozen=True, tag="me", tag_field="t"):
 
 
 class Do(msgspec.Struct, frozen=True, tag="do", tag_field="t"):
-    """crash, segfault, kill, unusable, hold, raise"""
+    """crash, full, kill, unusable, hold, raise"""
 
     what: str
 
@@ -70,6 +70,10 @@ def act(actor: Actor, what: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "raise":
             raise ValueError("as asked")
+        case "unusable":
+            raise ActorUnusable("the token is gone")
+        case "full":
+            raise HostUnusable("the disk is full")
         case "hold":
             time.sleep(3600)
 
@@ -83,4 +87,4 @@ class Broken(Actor):
 
 class Misconfigured(Actor):
     async def on_start(self):
-        raise ActorUnusable("the model file is not there")
+        raise ActorUnusable("the model file\nis not there")

@@ -26,9 +26,9 @@ def run_dir():
 
 
 @contextlib.asynccontextmanager
-async def pair(run_dir, *, mailbox=64, codec=CODEC):
+async def pair(run_dir, *, mailbox=64, window=None, codec=CODEC):
     """`here` knows `there` and may dial it; `there` answers nothing by itself."""
-    there = Node("there", 5, run_dir, codec, mailbox=mailbox)
+    there = Node("there", 5, run_dir, codec, mailbox=mailbox, window=window)
     here = Node("here", 1, run_dir, CODEC)
     async with there.open(), here.open():
         yield here, there
@@ -163,7 +163,10 @@ async def test_c01_a_flood_with_sends_in_between_arrives_whole_and_in_order(run_
 
 async def test_c02_cancelled_receivers_lose_nothing(run_dir):
     count = 2000
-    async with pair(run_dir, mailbox=4096) as (here, there), anyio.create_task_group() as tasks:
+    async with (
+        pair(run_dir, mailbox=4096) as (here, there),
+        anyio.create_task_group() as tasks,
+    ):
         here.ref("there")
         here.peer_up(Up("there", 5))
         received: list[str] = []

@@ -92,7 +92,7 @@ async def test_an_actor_answers_and_stops_when_asked(run_dir):
             await s.supervisor.all_ready.wait()
         assert await s.ask("echo", Say("hello")) == Say("hello")
         pid = (await s.ask("echo", WhoAreYou())).pid
-    assert ("ended", {"name": "echo", "pid": pid, "exit": "exit 0"}) in s.events
+    assert any(e == "ended" and f["pid"] == pid and f["exit"] == "exit 0" for e, f in s.events)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -153,8 +153,50 @@ async def test_a_configuration_error_is_not_retried_and_reaches_the_top(run_dir)
     async with stage(run_dir, bad) as s:
         with anyio.fail_after(30):
             assert await s.supervisor.wait_stopped() == 78
-    assert ("line", {"name": "bad", "line": "the model file is not there"}) in s.events
+    assert s.supervisor.problem == "the model file is not there"
     assert sum(e == "spawned" for e, _ in s.events) == 1
+
+
+async def test_an_isolated_child_that_cannot_work_fails_the_first_start_of_the_whole_tree(run_dir):
+    bad = ChildSpec(name="bad", actor="tests.runtime.cast:Misconfigured", on_limit=OnLimit.ISOLATE)
+    groups = (GroupSpec(name="one", children=(echo(),)), GroupSpec(name="two", children=(bad,)))
+    async with stage(run_dir, group=GroupSpec(name="root", children=groups)) as s:
+        with anyio.fail_after(30):
+            assert await s.supervisor.wait_stopped() == 78
+        assert s.supervisor.problem == "the model file is not there"
+
+
+async def test_once_the_tree_was_up_such_a_child_is_set_aside_and_the_rest_works_on(run_dir):
+    async with stage(run_dir, echo("a", on_limit=OnLimit.ISOLATE), echo("b")) as s:
+        await s.supervisor.all_ready.wait()
+        with anyio.move_on_after(0.5), contextlib.suppress(PeerAway, PeerRestarted):
+            await s.ask("a", Do("unusable"))
+        await s.wait_event("set_aside", "a")
+        assert ("set_aside", {"name": "a", "reason": "the token is gone"}) in s.events
+        assert await s.ask("b", Say("fine")) == Say("fine")
+        states = {each.name: each.state for each in s.supervisor.processes()}
+        assert states == {"a": "broken", "b": "ready"}
+
+
+async def test_a_full_disk_stops_everybody_with_one_reason(run_dir):
+    async with stage(run_dir, echo("a", on_limit=OnLimit.ISOLATE), echo("b")) as s:
+        await s.supervisor.all_ready.wait()
+        with anyio.move_on_after(0.5), contextlib.suppress(PeerAway, PeerRestarted):
+            await s.ask("a", Do("full"))
+        with anyio.fail_after(30):
+            assert await s.supervisor.wait_stopped() == 74
+        assert s.supervisor.problem == "the disk is full"
+
+
+async def test_a_start_that_leaves_somebody_isolated_is_over_too(run_dir):
+    broken = ChildSpec(name="broken", actor="tests.runtime.cast:Broken", on_limit=OnLimit.ISOLATE)
+    tree = GroupSpec(
+        name="root", children=(echo(), broken), intensity=Intensity(1, 60), backoff=FAST
+    )
+    async with stage(run_dir, group=tree) as s:
+        with anyio.fail_after(30):
+            await s.supervisor.all_tried.wait()
+        assert not s.supervisor.all_ready.is_set()
 
 
 async def test_a_stop_is_heard_while_a_child_fails_every_start(run_dir):

@@ -67,6 +67,7 @@ export function show({ status, totals, pace: now }) {
   parts.push(...sick.keys());
   const known = library(totals, index, catalog);
   if (known) parts.push(known);
+  if (catalog?.paused) parts.push("paused, until you say resume");
   if (catalog?.scanning) parts.push("looking through folders");
   parts.push(...pace(now));
   if (totals?.dead) parts.push(`${count(totals.dead)} could not be read`);
@@ -74,7 +75,7 @@ export function show({ status, totals, pace: now }) {
 
   const busy = Boolean(totals?.pending) || catalog?.scanning;
   let mood = busy ? "work" : "well";
-  if (catalog?.scan_error) mood = "wait";
+  if (catalog?.scan_error || catalog?.paused) mood = "wait";
   if (sick.size) mood = [...sick.values()].every(Boolean) ? "wait" : "bad";
   const text = parts.join(" · ") || "nothing is known of the library yet";
   say(mood, text[0].toUpperCase() + text.slice(1));

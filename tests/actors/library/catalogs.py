@@ -1,7 +1,11 @@
 """A real catalog in a folder of its own, and short words for what workers and walks do."""
 
+import asyncio
+import functools
 import hashlib
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 
 from actors.library.reads import Reader, open_reader
 from actors.library.space import Space
@@ -13,8 +17,8 @@ from actors.messages import (
     EmbedTask,
     Failed,
     Fault,
+    Result,
     SeenFile,
-    Skipped,
     Totals,
 )
 from actors.photo.facts import Facts
@@ -81,7 +85,7 @@ class Catalog:
     async def embeds(self, n: int = 100, owner: str = "embed", **of: str) -> list[EmbedTask]:
         return await self.writer.lease("embed", n, owner, 1, self.now, **of)
 
-    async def settle(self, *results: Decoded | Embedded | Skipped | Failed) -> list[int]:
+    async def settle(self, *results: Result) -> list[int]:
         return await self.writer.settle(results, self.now)
 
     async def fail(self, tasks: Iterable[DecodeTask | EmbedTask], fault: Fault) -> None:
@@ -102,13 +106,27 @@ class Catalog:
 
     async def totals(self) -> Totals:
         totals = await self.reader.totals()
-        assert totals.files == (
-            totals.indexed + totals.skipped + totals.dead + totals.duplicates + totals.pending
-        )
+        # What is pending is what the others leave: of too many it would leave less than nothing.
+        assert totals.pending >= 0
         return totals
 
     async def fed(self, space: str = "clip") -> list[tuple[str, int]]:
         return [(row.op, row.content) for row in await self.reader.feed_after(0, space, 10_000)]
+
+
+@functools.cache
+def empty_catalog() -> bytes:
+    """The file of a catalog with one space and nothing else; making one takes 0.2 s."""
+
+    async def make(folder: str) -> bytes:
+        catalog = Catalog(f"sqlite+aiosqlite:///{folder}/catalog.sqlite")
+        await catalog.open()
+        await catalog.writer.register_space(CLIP, catalog.now)
+        await catalog.close()
+        return Path(folder, "catalog.sqlite").read_bytes()
+
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(make(folder))
 
 
 def digest_of(what: bytes) -> bytes:

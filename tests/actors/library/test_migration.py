@@ -21,8 +21,8 @@ NEXT = """
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade():
@@ -44,10 +44,10 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def write(more: str = "pass") -> None:
         scripts = tmp_path / "scripts 100%"
         shutil.copytree(migration.SCRIPTS, scripts)
-        (scripts / "versions" / "v0002_next.py").write_text(NEXT.format(more=more))
+        (scripts / "versions" / "v0003_next.py").write_text(NEXT.format(more=more))
         monkeypatch.setattr(migration, "SCRIPTS", scripts)
         for module in ("database", "reads"):
-            monkeypatch.setattr(f"actors.library.{module}.VERSION", 2)
+            monkeypatch.setattr(f"actors.library.{module}.VERSION", 3)
 
     return write
 
@@ -96,10 +96,17 @@ async def test_the_scripts_spell_every_table_and_index_as_the_program_does(
     assert words(tmp_path / "catalog.sqlite") == words(tmp_path / "declared.sqlite")
 
 
-async def test_the_first_revision_goes_down_to_nothing_and_up_again(url: str, tmp_path: Path):
+async def test_every_revision_goes_down_to_the_one_before_and_up_again(url: str, tmp_path: Path):
     where = make_url(url)
-    await database.migrate(where, "0001")
+    await database.prepare(where)
     assert {table.name for table in metadata.sorted_tables} <= tables(tmp_path / "catalog.sqlite")
+    await database.migrate(where, "0001")
+    assert "forgotten" not in tables(tmp_path / "catalog.sqlite")
+    (library,) = rows(
+        tmp_path / "catalog.sqlite", "SELECT sql FROM sqlite_schema WHERE name='library'"
+    )
+    assert "paused_ns" not in str(library)
+    assert "CHECK (id = 1)" in str(library)
     await database.migrate(where, "base")
     left = {name for name in tables(tmp_path / "catalog.sqlite") if "sqlite_" not in name}
     assert left == {"alembic_version"}
@@ -121,13 +128,26 @@ async def test_an_upgrade_keeps_everything_and_a_copy_of_the_old(
     await catalog.die()  # so that the newest rows are still in the journal
     next_version()
     await catalog.open()
-    assert await database.version_at(make_url(catalog.url)) == 2
+    assert await database.version_at(make_url(catalog.url)) == 3
     assert (await catalog.totals()).indexed == 1
     assert rows(tmp_path / "catalog.sqlite", "SELECT name, stars FROM files") == [(b"a.jpg", None)]
-    copy = tmp_path / "catalog.sqlite.before-2"
-    assert rows(copy, "SELECT version_num FROM alembic_version") == [("0001",)]
+    copy = tmp_path / "catalog.sqlite.before-3"
+    assert rows(copy, "SELECT version_num FROM alembic_version") == [("0002",)]
     assert rows(copy, "SELECT content, length(vector) FROM vectors") == [(1, 16)]
     assert rows(copy, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_a_library_of_the_first_version_is_upgraded_with_all_it_holds(
+    catalog: Catalog, tmp_path: Path
+):
+    await catalog.index(b"a.jpg")
+    await catalog.close()
+    await database.migrate(make_url(catalog.url), "0001")
+    await catalog.open()
+    assert (await catalog.totals()).indexed == 1
+    assert (await catalog.reader.info()).paused_ns is None
+    copy = tmp_path / "catalog.sqlite.before-2"
+    assert rows(copy, "SELECT version_num FROM alembic_version") == [("0001",)]
 
 
 async def test_an_upgrade_that_fails_halfway_changes_nothing(
@@ -140,7 +160,7 @@ async def test_an_upgrade_that_fails_halfway_changes_nothing(
         with pytest.raises(RuntimeError, match="power failure"):
             await catalog.open()
     assert "stars" not in str(rows(tmp_path / "catalog.sqlite", "SELECT sql FROM sqlite_schema"))
-    assert rows(tmp_path / "catalog.sqlite", "SELECT * FROM alembic_version") == [("0001",)]
+    assert rows(tmp_path / "catalog.sqlite", "SELECT * FROM alembic_version") == [("0002",)]
 
 
 async def test_an_upgrade_that_loses_references_is_rolled_back(
@@ -158,11 +178,11 @@ async def test_a_half_copy_never_bears_the_name_of_a_whole_one(
     catalog: Catalog, tmp_path: Path, next_version
 ):
     await catalog.close()
-    (tmp_path / "catalog.sqlite.before-2.partial").write_bytes(b"half a copy")
+    (tmp_path / "catalog.sqlite.before-3.partial").write_bytes(b"half a copy")
     next_version()
     await catalog.open()
-    assert rows(tmp_path / "catalog.sqlite.before-2", "PRAGMA integrity_check") == [("ok",)]
-    assert not (tmp_path / "catalog.sqlite.before-2.partial").exists()
+    assert rows(tmp_path / "catalog.sqlite.before-3", "PRAGMA integrity_check") == [("ok",)]
+    assert not (tmp_path / "catalog.sqlite.before-3.partial").exists()
     await catalog.writer.dispose()
     await catalog.reader.close()
     await catalog.open()

@@ -3,8 +3,8 @@
 import pytest
 
 from actors.library.backoff import HOST_AWAY_NS, wait_ns
-from actors.library.queue import ATTEMPTS, CRASHES, UNCLEAN_STOP
-from actors.messages import Failed
+from actors.library.queue import ATTEMPTS, CRASHES, LOST, REMAKE_NS, REMAKES, UNCLEAN_STOP
+from actors.messages import EmbedTask, Failed, ThumbnailLost
 from tests.actors.library.catalogs import SECOND, Catalog, decoded, embedded
 
 pytestmark = pytest.mark.anyio
@@ -86,15 +86,16 @@ async def test_an_embed_task_says_what_the_worker_has_to_know(catalog: Catalog):
 
 
 async def test_what_a_dead_incarnation_held_goes_back_uncharged(catalog: Catalog):
-    await catalog.see(b"a", b"b", b"c")
-    await catalog.writer.lease("decode", 1, "decode.0", 1, catalog.now)
-    await catalog.writer.lease("decode", 1, "decode.0", 2, catalog.now)
-    await catalog.writer.lease("decode", 1, "decode.1", 1, catalog.now)
-    assert await catalog.writer.give_back("decode.0", 1, catalog.now) == 1
-    assert await catalog.counts("decode") == (1, 2, 0, 0)
-    assert await catalog.writer.give_back("decode.0", 2, catalog.now) == 1
+    await catalog.see(b"a", b"b", b"c", b"d")
+    for owner, epoch in (("decode.0", 1), ("decode.0", 2), ("decode.0", 3), ("decode.1", 1)):
+        await catalog.writer.lease("decode", 1, owner, epoch, catalog.now)
+    assert await catalog.writer.give_back("decode.0", 2, catalog.now) == 2
     assert await catalog.writer.give_back("decode.0", 2, catalog.now) == 0
-    assert [task.suspect for task in await catalog.decodes()] == [False, False]
+    assert await catalog.counts("decode") == (2, 2, 0, 0)
+    assert [(task.id, task.suspect) for task in await catalog.decodes()] == [
+        (1, False),
+        (2, False),
+    ]
 
 
 async def test_what_was_lost_on_the_way_to_its_owner_goes_back(catalog: Catalog):
@@ -523,3 +524,136 @@ async def test_a_photo_that_failed_when_decoded_again_stays_a_photo(catalog: Cat
     assert (await catalog.totals()).indexed == 1
     await catalog.writer.retry([task.id], catalog.now)
     assert (await catalog.totals()).indexed == 1
+
+
+async def test_nothing_is_decoded_again_while_it_is_waiting_to_be(catalog: Catalog):
+    await catalog.index(b"a.jpg", b"b.jpg", same=b"beach")
+    assert await catalog.writer.decode_again([1], catalog.now) == 1
+    assert await catalog.writer.decode_again([1], catalog.now) == 0
+    assert len(await catalog.decodes()) == 1
+
+
+def lost(task: EmbedTask) -> ThumbnailLost:
+    return ThumbnailLost(task.id, task.content)
+
+
+async def state_of(catalog: Catalog, kind: str) -> tuple[str, int, str | None]:
+    """State, attempts and last error of the only task of *kind*."""
+    query = f"SELECT state, attempts, last_error FROM tasks WHERE kind = '{kind}'"
+    async with catalog.writer._engine.begin() as connection:
+        (row,) = await connection.exec_driver_sql(query)
+        return tuple(row)
+
+
+async def test_a_lost_thumbnail_is_made_again_and_then_embedded_uncharged(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+    (task,) = await catalog.embeds()
+    assert await catalog.settle(lost(task)) == [task.id]
+    assert await catalog.embeds() == []  # not before the thumbnail is there
+    assert (await state_of(catalog, "embed"))[:2] == ("ready", 0)
+    await catalog.settle(*[decoded(each) for each in await catalog.decodes()])
+    (again,) = await catalog.embeds()  # at once then
+    assert again.id == task.id
+    await catalog.settle(embedded(again))
+    assert await state_of(catalog, "embed") == ("done", 0, None)
+    assert (await catalog.totals()).indexed == 1
+
+
+async def test_a_thumbnail_that_is_lost_again_and_again_ends_as_a_dead_letter(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+    losses = 0
+    while tasks := await catalog.embeds():
+        losses += 1
+        await catalog.settle(*[lost(task) for task in tasks])
+        await catalog.settle(*[decoded(each) for each in await catalog.decodes()])
+    assert losses == REMAKES + 1
+    (letter,) = await catalog.reader.dead_letters()
+    assert letter.reason == f"its thumbnail was lost {REMAKES + 1} times"
+    assert await catalog.counts("decode") == (0, 0, 1, 0)
+
+
+async def test_a_lost_thumbnail_whose_decoding_takes_long_is_asked_for_patiently(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+    for _ in range(2 * REMAKES):
+        await catalog.settle(*[lost(task) for task in await catalog.embeds()])
+        assert await catalog.embeds() == []
+        catalog.now += REMAKE_NS
+    assert await state_of(catalog, "embed") == ("ready", 0, LOST)
+
+
+async def test_a_lost_thumbnail_of_an_original_that_broke_is_a_dead_letter_with_its_reason(
+    catalog: Catalog,
+):
+    await catalog.see(b"a.jpg")
+    await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+    await catalog.settle(*[lost(task) for task in await catalog.embeds()])
+    await catalog.fail(await catalog.decodes(), "photo")
+    catalog.now += REMAKE_NS
+    await catalog.settle(*[lost(task) for task in await catalog.embeds()])
+    reasons = {letter.kind: letter.reason for letter in await catalog.reader.dead_letters()}
+    assert reasons == {
+        "decode": "photo is at fault",
+        "embed": "its thumbnail was lost and its original cannot be decoded",
+    }
+    assert (await catalog.totals()).pending == 0
+
+
+async def test_a_copy_serves_when_the_first_original_broke(catalog: Catalog):
+    await catalog.see(b"a.jpg", b"b.jpg")
+    await catalog.settle(*[decoded(task, b"same") for task in await catalog.decodes()])
+    await catalog.settle(*[lost(task) for task in await catalog.embeds()])
+    await catalog.fail(await catalog.decodes(), "photo")
+    catalog.now += REMAKE_NS
+    await catalog.settle(*[lost(task) for task in await catalog.embeds()])
+    (second,) = await catalog.decodes()
+    assert second.path == b"/photos/b.jpg"
+    await catalog.settle(decoded(second, b"same"))
+    await catalog.settle(*[embedded(task) for task in await catalog.embeds()])
+    assert (await catalog.totals()).indexed == 1
+
+
+async def test_a_lost_thumbnail_waits_for_a_file_that_is_away(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+    (task,) = await catalog.embeds()
+    await catalog.lose(b"a.jpg")
+    await catalog.settle(lost(task))
+    assert await catalog.counts("embed") == (0, 0, 0, 0)  # parked: `--once` need not wait for it
+    await catalog.see(b"a.jpg")
+    await catalog.settle(*[lost(task) for task in await catalog.embeds()])
+    await catalog.settle(*[decoded(each) for each in await catalog.decodes()])
+    await catalog.settle(*[embedded(task) for task in await catalog.embeds()])
+    assert (await catalog.totals()).indexed == 1
+
+
+async def test_a_loss_that_was_returned_meanwhile_says_nothing_new(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+    (task,) = await catalog.embeds()
+    await catalog.writer.give_back("embed", 1, catalog.now)
+    await catalog.settle(lost(task))
+    assert [each.id for each in await catalog.embeds()] == [task.id]
+
+
+# ── vectors that were lost ──────────────────────────────────────────────────────────────────
+
+
+async def execute(catalog: Catalog, statement: str) -> None:
+    async with catalog.writer._engine.begin() as connection:
+        await connection.exec_driver_sql(statement)
+
+
+async def test_a_content_without_its_vector_is_embedded_again(catalog: Catalog):
+    await catalog.index(b"a.jpg", b"b.jpg", b"c.jpg")
+    while await catalog.writer.backfill("clip", 100, catalog.now):
+        pass
+    await execute(catalog, "DELETE FROM vectors WHERE content < 3")
+    await execute(catalog, "DELETE FROM tasks WHERE content = 2 AND kind = 'embed'")
+    await catalog.writer.recount(catalog.now)
+    assert await catalog.reader.unembedded(0, 10) == [1, 2]
+    assert await catalog.writer.embed_again([1, 2, 3, 99], catalog.now) == 2
+    assert await catalog.reader.unembedded(0, 10) == []
+    assert sorted(task.content for task in await catalog.embeds()) == [1, 2]

@@ -1,5 +1,6 @@
 """What the library can be asked."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ async def test_a_reader_makes_no_database(url: str, tmp_path: Path):
 
 async def test_a_reader_cannot_write(catalog: Catalog):
     async with catalog.reader._engine.connect() as connection:
-        with pytest.raises(Exception, match="read-?only"):
+        with pytest.raises(Exception, match=r"read-?only"):
             await connection.exec_driver_sql("DELETE FROM library")
 
 
@@ -187,3 +188,43 @@ async def test_a_wrong_counter_is_found(catalog: Catalog):
     assert await catalog.reader.miscounted() == [("decode", "ready", 2)]
     async with catalog.writer._engine.begin() as connection:
         await connection.exec_driver_sql("UPDATE counters SET n = n - 2 WHERE state = 'ready'")
+
+
+# ── whether all of it agrees ────────────────────────────────────────────────────────────────
+
+
+async def test_a_healthy_database_has_nothing_to_say(catalog: Catalog):
+    await catalog.index(b"a", b"b")
+    assert await catalog.reader.integrity() == []
+    assert await catalog.reader.integrity(deep=True) == []
+    assert await catalog.reader.unembedded(0, 10) == []
+
+
+async def test_a_row_that_points_nowhere_is_found(catalog: Catalog, tmp_path: Path):
+    await catalog.index(b"a")
+    connection = sqlite3.connect(tmp_path / "catalog.sqlite")
+    connection.execute("UPDATE feed SET space = 9")
+    connection.commit()
+    assert await catalog.reader.integrity() == ["table feed: row 1 points nowhere in spaces"]
+    connection.close()
+
+
+async def test_what_should_be_on_the_disk_comes_in_pages(catalog: Catalog):
+    await catalog.index(b"a", b"b", b"c")
+    await catalog.lose(b"b")
+    await catalog.writer.decode_again([3], catalog.now)
+    first = await catalog.reader.derived(0, 1)
+    rest = await catalog.reader.derived(first[-1].content, 10)
+    assert [(each.content, bool(each.waiting)) for each in first + rest] == [(1, False), (3, True)]
+    assert first[0][1:4] == (digest_of(b"a"), 256, 1024)
+    assert await catalog.reader.indexed("clip", 0, 10) == [1, 3]
+    unknown = digest_of(b"x")
+    assert await catalog.reader.known_digests([digest_of(b"b"), unknown]) == {digest_of(b"b")}
+
+
+async def test_what_waits_for_its_task_or_its_embedding_is_not_lost(catalog: Catalog):
+    await catalog.see(b"a", b"b")
+    await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+    (_, second) = await catalog.embeds()
+    await catalog.fail([second], "photo")
+    assert await catalog.reader.unembedded(0, 10) == []

@@ -149,6 +149,7 @@ async def test_a_vector_that_was_on_its_way_when_its_space_retired_is_kept(catal
 async def test_one_can_go_back_and_what_came_meanwhile_is_embedded(catalog: Catalog):
     await catalog.see(b"a.jpg")
     await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+    await fill(catalog, "clip")
     await catalog.writer.register_space(SIGLIP, catalog.now)
     await catalog.writer.activate_space("siglip", catalog.now)
     await catalog.see(b"meanwhile.jpg")

@@ -102,3 +102,32 @@ async def test_closing_is_possible_while_somebody_reads(catalog: Catalog):
     assert (await catalog.totals()).indexed == 1
     await catalog.restart()
     await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+
+
+async def test_a_pause_outlives_the_catalog_and_is_on_record(catalog: Catalog):
+    assert (await catalog.reader.info()).paused_ns is None
+    await catalog.writer.pause(catalog.now, on=True)
+    since = catalog.now
+    catalog.now += 1
+    await catalog.writer.pause(catalog.now, on=True)
+    await catalog.restart()
+    assert (await catalog.reader.info()).paused_ns == since
+    await catalog.writer.pause(catalog.now, on=False)
+    await catalog.writer.pause(catalog.now, on=False)
+    assert (await catalog.reader.info()).paused_ns is None
+    async with catalog.writer._engine.begin() as connection:
+        rows = await connection.exec_driver_sql("SELECT what FROM audit ORDER BY id")
+        assert [what for (what,) in rows] == ["paused", "resumed"]
+
+
+async def test_counters_that_drifted_are_counted_anew(catalog: Catalog):
+    await catalog.index(b"a", b"b")
+    assert await catalog.writer.recount(catalog.now) == 0
+    async with catalog.writer._engine.begin() as connection:
+        await connection.exec_driver_sql("UPDATE counters SET n = 7 WHERE kind = 'file'")
+        await connection.exec_driver_sql("DELETE FROM counters WHERE kind = 'vector'")
+    wrong = len(await catalog.reader.miscounted())
+    assert wrong >= 2
+    assert await catalog.writer.recount(catalog.now) == wrong
+    assert await catalog.reader.miscounted() == []
+    assert (await catalog.totals()).indexed == 2

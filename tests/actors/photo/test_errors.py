@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from actors.messages import Fault
-from actors.photo.errors import BadPhoto, Busy, HostAway, NotAPhoto, Unread, while_writing
+from actors.photo.errors import BadPhoto, Busy, HostAway, NoRoom, NotAPhoto, Unread, while_writing
 
 
 def test_faults_are_the_catalogs_words():
@@ -24,7 +24,8 @@ def test_the_reason_is_the_message():
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
-        (errno.ENOSPC, HostAway),
+        (errno.ENOSPC, NoRoom),
+        (errno.EDQUOT, NoRoom),
         (errno.EROFS, HostAway),
         (errno.EACCES, HostAway),
         (errno.EMFILE, Busy),

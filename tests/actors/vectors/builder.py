@@ -8,12 +8,16 @@ from actors.vectors.segmented import SegmentedIndex
 
 
 def build(index: SegmentedIndex, directory: Path) -> Segment:
-    """The graph of the rows that `begin_seal` left in *directory*."""
+    """The graph of the frozen part, built in the new *directory*."""
+    directory.mkdir(parents=True)
+    index.write_frozen(directory)
     build_segment(*read_rows(directory, index.dimensions), directory / "segment")
     return Segment.open(directory / "segment", index.dimensions)
 
 
 def sealed(index: SegmentedIndex, directory: Path) -> None:
     """Turn the tail of *index* into a graph."""
-    index.begin_seal(directory)
+    while index.absorb():
+        pass
+    index.begin_seal()
     index.finish_seal(build(index, directory))

@@ -34,7 +34,6 @@ class SegmentedHistory(RuleBasedStateMachine):
         self.oracle = Oracle()
         self.index = self.empty()
         self.built: Segment | None = None
-        self.sealing = False
 
     def teardown(self) -> None:
         shutil.rmtree(self.root)
@@ -66,19 +65,23 @@ class SegmentedHistory(RuleBasedStateMachine):
     @precondition(lambda self: self.index.due)
     @rule()
     def begin_seal(self):
-        directory = self.fresh()
-        self.index.begin_seal(directory)
-        self.sealing = True
-        self.built = build(self.index, directory)
+        self.index.begin_seal()
+        self.built = build(self.index, self.fresh())
 
-    @precondition(lambda self: self.sealing)
-    @rule(worked=st.booleans())
-    def end_seal(self, worked):
-        if worked and self.built is not None:
-            self.index.finish_seal(self.built)
-        else:
-            self.index.abandon_seal()
-        self.sealing = False
+    @precondition(lambda self: self.index.frozen)
+    @rule()
+    def build_again(self):
+        self.built = build(self.index, self.fresh())
+
+    @precondition(lambda self: self.index.frozen)
+    @rule()
+    def finish_seal(self):
+        assert self.built is not None
+        self.index.finish_seal(self.built)
+
+    @rule()
+    def absorb(self):
+        self.index.absorb()
 
     @rule()
     def save_and_load(self):
@@ -87,7 +90,6 @@ class SegmentedHistory(RuleBasedStateMachine):
         self.index.save(directory)
         self.index = self.empty()
         self.index.load(directory)
-        self.sealing = False
 
     @invariant()
     def holds_the_same(self):
@@ -149,20 +151,21 @@ def test_the_index_says_that_it_is_degraded_while_a_graph_is_due(tmp_path):
     assert (index.degraded, index.due) == ("", False)
     index.add([99], VECTORS[99:100])
     assert (index.degraded, index.due) == ("exact", True)
-    index.begin_seal(tmp_path / "rows")
-    assert (index.degraded, index.due) == ("exact", False)
+    assert index.begin_seal() == 100
+    assert (index.degraded, index.due, index.frozen) == ("exact", False, 100)
     index.finish_seal(build(index, tmp_path / "rows"))
-    assert (index.degraded, index.due) == ("", False)
+    assert (index.degraded, index.due, index.frozen) == ("", False, 0)
 
 
 def test_what_changes_while_a_graph_is_built_is_not_undone_by_it(tmp_path):
     index = SegmentedIndex(WIDE, seal_rows=10)
     index.add(range(100), VECTORS[:100])
-    index.begin_seal(tmp_path / "rows")
+    index.begin_seal()
+    segment = build(index, tmp_path / "rows")
     index.remove([1, 2])
     index.add([3], VECTORS[500:501])
     index.add([200], VECTORS[200:201])
-    index.finish_seal(build(index, tmp_path / "rows"))
+    index.finish_seal(segment)
     assert index.ids().tolist() == [0, *range(3, 100), 200]
     ids, scores = index.search(VECTORS[500:501], 1)
     assert ids.tolist() == [[3]]
@@ -173,7 +176,7 @@ def test_what_changes_while_a_graph_is_built_is_not_undone_by_it(tmp_path):
 def test_a_graph_of_other_vectors_is_refused(tmp_path):
     index = SegmentedIndex(WIDE)
     index.add(range(20), VECTORS[:20])
-    index.begin_seal(tmp_path / "rows")
+    index.begin_seal()
     build_segment(range(10), VECTORS[:10], tmp_path / "other")
     with pytest.raises(SealRefused, match="lacks vectors"):
         index.finish_seal(Segment.open(tmp_path / "other", WIDE))
@@ -185,26 +188,30 @@ def test_a_graph_of_other_vectors_is_refused(tmp_path):
 def test_seals_come_one_at_a_time(tmp_path):
     index = SegmentedIndex(WIDE)
     with pytest.raises(SealRefused, match="nothing to seal"):
-        index.begin_seal(tmp_path / "a")
+        index.begin_seal()
+    with pytest.raises(SealRefused, match="no graph"):
+        index.write_frozen(tmp_path)
     index.add([1], VECTORS[:1])
-    index.begin_seal(tmp_path / "a")
+    index.begin_seal()
     with pytest.raises(SealRefused, match="already"):
-        index.begin_seal(tmp_path / "b")
-    index.abandon_seal()
+        index.begin_seal()
+    segment = build(index, tmp_path / "a")
+    index.finish_seal(segment)
     with pytest.raises(SealRefused, match="no graph"):
-        index.abandon_seal()
-    with pytest.raises(SealRefused, match="no graph"):
-        index.finish_seal(build(index, tmp_path / "a"))
+        index.finish_seal(segment)
 
 
-def test_a_seal_that_cannot_be_written_leaves_the_index_as_it_was(tmp_path):
+def test_a_frozen_part_that_is_removed_waits_for_no_graph(tmp_path):
     index = SegmentedIndex(WIDE)
-    index.add([1], VECTORS[:1])
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="Not a directory"):
-        index.begin_seal(tmp_path / "file" / "rows")
-    assert index.ids().tolist() == [1]
-    index.begin_seal(tmp_path / "rows")
+    index.add([1, 2], VECTORS[:2])
+    index.begin_seal()
+    segment = build(index, tmp_path / "a")
+    index.remove([1])
+    index.add([2], VECTORS[2:3])
+    assert index.frozen == 0
+    with pytest.raises(SealRefused, match="no graph"):
+        index.finish_seal(segment)
+    assert index.ids().tolist() == [2]
 
 
 def test_a_worn_graph_goes_into_the_next_one(library, tmp_path):

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from PIL import Image, ImageDraw
 
-from actors.gateway import Gateway, Settings
+from actors.gateway import Gateway
 from actors.messages import (
     AnyMessage,
     AskStatus,
@@ -26,9 +26,10 @@ from actors.messages import (
     Totals,
     Vectors,
 )
+from actors.settings import GatewaySettings
 from actors.web.errors import Refusal
 from actors.web.library import Photo, Row
-from actors.web.server import read_address
+from actors.web.server import Address, read_address
 from runtime import wire
 from runtime.messages import (
     AnyControl,
@@ -41,8 +42,9 @@ from runtime.messages import (
     Ready,
     Up,
 )
-from runtime.node import SUPERVISOR, Node
+from runtime.node import SUPERVISOR, Line, Node
 from runtime.page import Page
+from runtime.wire import Nack
 
 SPACE = "fake@1"
 DIMENSIONS = 8
@@ -82,7 +84,7 @@ class FakeLibrary:
         original = self.originals / (os.fsdecode(name) or f"photo {content}.jpg")
         image.save(original, "JPEG")
         path = os.fsencode(original)
-        row = Row(content, path, "2019-03-21T11:04:22", *size, digest)
+        row = Row(content, path, "2019-03-21T11:04:22", size[0], size[1], digest)
         photo = Photo(content, digest, kind, sizes[256], sizes[1024], [path])
         self.photos[content] = (row, photo)
         return photo
@@ -145,7 +147,8 @@ class Neighbour:
         self.answers = answers
         self.heard = []
         self.incarnation = 0
-        self._scope = None
+        self._scope = anyio.CancelScope()
+        self._closed = anyio.Event()
 
     async def start(self, stage):
         self.incarnation += 1
@@ -157,7 +160,7 @@ class Neighbour:
         stage.announce(Up(self.name, self.incarnation))
 
     async def end(self):
-        if self._scope is not None:
+        if self.incarnation:
             self._scope.cancel()
             await self._closed.wait()
 
@@ -179,8 +182,8 @@ class Neighbour:
         answer = self.answers[type(envelope.body)]
         if callable(answer):
             answer = answer(envelope.body)
-        if isinstance(answer, str):
-            envelope.refuse("failed", answer)
+        if isinstance(answer, Nack):
+            envelope.refuse(answer.reason, answer.detail)
         elif answer is not None:
             envelope.reply(answer)
 
@@ -196,17 +199,18 @@ class Stage:
         for each in (self.run_dir, self.derived, self.originals):
             each.mkdir(mode=0o700, parents=True)
         self.library = FakeLibrary(self.derived, self.originals)
-        values = {
-            "data": os.fsencode(self.data),
-            "derived": os.fsencode(self.derived),
-            "database": "",
-            "pack": "sketch",
-            "demo": True,
-            "profile": "P1",
-            "roots": ("Pictures",),
-            "port": 0,
-        }
-        self.settings = Settings(**(values | settings))
+        plain = GatewaySettings(
+            data=os.fsencode(self.data),
+            derived=os.fsencode(self.derived),
+            database="",
+            pack="sketch",
+            demo=True,
+            profile="P1",
+            roots=("Pictures",),
+            port=0,
+        )
+        self.settings = msgspec.structs.replace(plain, **settings)
+        self.address = Address("", 0)
         self.decodes = 0
         self.ready = 0
         self.neighbours = {
@@ -215,7 +219,7 @@ class Stage:
             "catalog": Neighbour("catalog", {AskStatus: self._catalog_status}),
         }
         self.heard_ready = anyio.Event()
-        self._line = None
+        self._line: Line | None = None
 
     # ── what the neighbours answer ──
 
@@ -280,7 +284,7 @@ class Stage:
     async def drain(self):
         """Ask the gateway to end, and wait until it has."""
         if not self.ended.is_set():
-            self._line.tell(Drain(5))
+            self.announce(Drain(5))
             await self.ended.wait()
 
     async def ask_until_free(self):
@@ -319,7 +323,7 @@ class Stage:
                 with anyio.fail_after(10):
                     await self.heard_ready.wait()
                 await self.wait_up(*neighbours)
-                self.address = read_address(self.run_dir)
+                self.address = read_address(self.run_dir) or self.address
                 try:
                     async with self._zeromq_client():
                         yield self

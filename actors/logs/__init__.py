@@ -1,0 +1,1 @@
+"""What processes say, kept in `<data>/logs` and read back."""

@@ -1,0 +1,143 @@
+"""How far the library is read, how fast, and how long it will still take.
+
+    found ─► decode ─► embed ─► searchable
+
+Pure: whoever calls brings the clock.  Everything shown comes from counters that the catalog
+and the index keep, over all runs; nothing is estimated but the time that is left.
+
+A rate is measured over the last `WINDOW_S`, and only once the samples span `LEAST_S`: a number
+on the screen that jumps is worse than none.  What a stage lost meanwhile (a photo that changed
+is to be read again) does not slow it down on the screen.  While the catalog is away there is
+no rate, and no past when it comes back.
+
+The ETA is what is left at the rate of now.  It is not told while folders are still being
+walked, since nobody knows then how much there is; nor while the owner has paused the work.
+
+A total is `all` there is; `about` as much, while the stage before still finds duplicates and
+files that are no photos; or `at least` as much, while folders are being walked.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from actors.messages import CatalogStatus, IndexStatus, Totals
+
+WINDOW_S: Final = 10.0
+LEAST_S: Final = 1.5
+
+Name = Literal["found", "decode", "embed", "searchable"]
+Known = Literal["all", "about", "at least"]
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """Where one stage stands."""
+
+    name: Name
+    done: int  #: photos that are through, for better or worse
+    left: int  #: photos known to come
+    known: Known = "all"  #: what done + left is
+    rate: float | None = None  #: photos a second; None where it is not known
+    eta_seconds: int | None = None  #: None where it is not known, or nothing is left
+
+    @property
+    def total(self) -> int:
+        return self.done + self.left
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """The same in three numbers.  None where they are not known."""
+
+    decode: float | None = None  #: photos a second
+    embed: float | None = None
+    eta_seconds: int | None = None  #: of the slower stage
+
+
+class Meter:
+    """The rate of one counter."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()  # monotonic seconds, gained until then
+        self._last = 0
+
+    def step(self, count: int, now: float) -> float | None:
+        """Take in that the counter stood at *count* at *now*; what it gains a second."""
+        samples = self._samples
+        gained = samples[-1][1] + max(0, count - self._last) if samples else 0
+        self._last = count
+        samples.append((now, gained))
+        while len(samples) > 2 and samples[1][0] <= now - WINDOW_S:
+            samples.popleft()
+        begin, before = samples[0]
+        span = now - begin
+        return None if span < LEAST_S else round((gained - before) / span, 1)
+
+    def forget(self) -> None:
+        self._samples.clear()
+
+
+class Course:
+    """The stages of one library, told from one status after the other."""
+
+    def __init__(self) -> None:
+        self._meters: dict[Name, Meter] = {}
+
+    def step(
+        self,
+        catalog: CatalogStatus | None,
+        index: IndexStatus | None,
+        totals: Totals | None,
+        now: float,
+    ) -> list[Stage]:
+        """Where every stage stands at *now*; none when the catalog said nothing."""
+        if catalog is None:
+            for meter in self._meters.values():
+                meter.forget()
+            return []
+        return [self._measured(stage, catalog, now) for stage in _stages(catalog, index, totals)]
+
+    def _measured(self, stage: Stage, catalog: CatalogStatus, now: float) -> Stage:
+        rate = self._meters.setdefault(stage.name, Meter()).step(stage.done, now)
+        eta = None
+        if rate and stage.left and stage.known != "at least" and not catalog.paused:
+            eta = round(stage.left / rate)
+        return msgspec.structs.replace(stage, rate=rate, eta_seconds=eta)
+
+
+def pace(stages: Sequence[Stage]) -> Pace:
+    """What the page shows of *stages*."""
+    named: dict[str, Stage] = {each.name: each for each in stages}
+    decode, embed = named.get("decode"), named.get("embed")
+    if decode is None or embed is None:
+        return Pace()
+    etas = [each.eta_seconds for each in (decode, embed) if each.left]
+    known = [each for each in etas if each is not None]
+    eta = max(known) if known and len(known) == len(etas) else None
+    return Pace(decode.rate, embed.rate, eta)
+
+
+def _stages(
+    catalog: CatalogStatus, index: IndexStatus | None, totals: Totals | None
+) -> list[Stage]:
+    queues = {each.kind: each for each in catalog.queues}
+    done = {kind: each.done + each.dead for kind, each in queues.items()}
+    left = {kind: each.ready + each.leased for kind, each in queues.items()}
+    walking = catalog.scanning or not catalog.scanned
+    to_decode = left.get("decode", 0)
+    # what is still to be decoded is embedded after, unless it is no photo or there already
+    to_embed = left.get("embed", 0) + (0 if walking else to_decode)
+
+    def known(before: int) -> Known:
+        return "at least" if walking else "about" if before else "all"
+
+    stages = [Stage("decode", done.get("decode", 0), to_decode, known(0))]
+    if totals is not None:
+        stages.insert(0, Stage("found", totals.files, 0, known(0)))
+    stages.append(Stage("embed", done.get("embed", 0), to_embed, known(to_decode)))
+    if index is not None:
+        behind = max(0, catalog.feed_seq - index.seq)
+        to_apply = to_embed + behind
+        stages.append(Stage("searchable", index.vectors, to_apply, known(to_apply)))
+    return stages

@@ -1,0 +1,41 @@
+"""What settings become in the tree of processes."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from actors.settings import EmbedSettings, IndexSettings, SchedulerSettings
+from config.loading import load
+from models.pack import load_pack
+from runtime.spec import ChildSpec
+from supervisor import PACKS, tree
+
+
+def children(group):
+    for each in group.children:
+        yield from [each] if isinstance(each, ChildSpec) else children(each)
+
+
+def told(flags):
+    """Child → its spec, for a system with *flags*."""
+    settings = load(flags, environ={"HOME": "/nowhere"}, cwd=Path("/nowhere"))
+    pack = load_pack(PACKS / "sketch")
+    return {each.name: each for each in children(tree(settings, pack, port=0, once=False))}
+
+
+@pytest.mark.parametrize(("gpu", "device"), [(-1, "cpu:0"), (0, "cuda:0"), (2, "cuda:2")])
+def test_the_gpu_is_the_one_that_was_named(gpu, device):
+    specs = told({"device.gpu": gpu})
+    for name, kind in (("embed", EmbedSettings), ("scheduler", SchedulerSettings)):
+        assert msgspec.msgpack.decode(specs[name].settings, type=kind).device == device
+
+
+def test_nobody_may_use_up_more_than_half_of_the_time_for_the_stop():
+    assert {each.drain_s for each in told({"runtime.shutdown": 8.0}).values()} == {4.0}
+
+
+def test_the_index_is_told_when_to_build_a_graph():
+    index = told({"profile": "P2", "vectors.seal_rows": 500, "device.threads": 3})["index"]
+    settings = msgspec.msgpack.decode(index.settings, type=IndexSettings)
+    assert (settings.backend, settings.seal_rows, settings.build_threads) == ("hnswlib", 500, 3)

@@ -45,6 +45,7 @@ $(SAMPLE)/photos/captions.jsonl: | $(STAMP)
 sketch: $(STAMP)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[sketch]'
 	$(BIN)/python -m models.sketch train --minutes 40 --work $(SAMPLE)/sketch
+	$(BIN)/python -m models.sketch export --work $(SAMPLE)/sketch
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

@@ -1,4 +1,4 @@
-"""Training: from nothing to two towers that find drawings, within an hour on two cores.
+"""Training: from nothing to two towers that find drawings, in about an hour on two cores.
 
 What carries it: batches of whole families, so that every step holds the hardest negatives there
 are; an attribute loss beside the contrastive one, which saves about half of the time; captions that

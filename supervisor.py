@@ -36,7 +36,7 @@ import typer
 from actors import console
 from actors.cli import bars
 from actors.cli.check import check as check_library
-from actors.cli.common import EXIT_GAVE_UP, EXIT_TRY_AGAIN, DataOption, JsonOption, fail
+from actors.cli.common import EXIT_GAVE_UP, EXIT_TRY_AGAIN, DataOption, JsonOption, fail, folder
 from actors.cli.dead_letters import dead_letters
 from actors.cli.forget import forget
 from actors.cli.logs import logs
@@ -302,12 +302,12 @@ class Session:
     async def _watch_room(self, supervisor: Supervisor) -> None:
         """Stop in order while there is still room to do it."""
         library = self.settings.library
-        folders = {self.settings.data, library.derived, self.settings.database_path.parent}
+        places = {self.settings.data, library.derived, self.settings.database_path.parent}
         while not supervisor.stopping:
-            for folder in folders:
-                with contextlib.suppress(OSError):  # whoever needs the folder will tell
-                    if (left := room(folder)) < LEAST_LEFT:
-                        self._end(supervisor, EXIT_HOST, _no_room(folder, left))
+            for place in places:
+                with contextlib.suppress(OSError):  # whoever needs the place will tell
+                    if (left := room(place)) < LEAST_LEFT:
+                        self._end(supervisor, EXIT_HOST, _no_room(place, left))
             await anyio.sleep(ROOM_S)
 
     async def _accompany(self, supervisor: Supervisor, once: bool) -> None:  # noqa: FBT001
@@ -401,9 +401,9 @@ def _lost(processes: Iterable[ProcessState]) -> list[str]:
     return [each.name for each in processes if each.state in {"broken", "isolated"}]
 
 
-def _no_room(folder: Path, left: int) -> str:
+def _no_room(place: Path, left: int) -> str:
     return (
-        f"{folder}: only {left / 1e6:.0f} MB are left; stopped before the disk is full, and"
+        f"{place}: only {left / 1e6:.0f} MB are left; stopped before the disk is full, and"
         f" nothing is lost: free {LEAST_FREE / 1e9:.0f} GB and start again"
     )
 
@@ -488,7 +488,10 @@ def run(
     context: typer.Context,
     profile: Annotated[str | None, typer.Option(help="P1 (default) or P2.")] = None,
     originals: Annotated[
-        list[Path] | None, typer.Option(help="Folder of photos, only ever read; repeatable.")
+        list[Path] | None,
+        typer.Option(
+            parser=folder, metavar="FOLDER", help="Folder of photos, only ever read; repeatable."
+        ),
     ] = None,
     data: DataOption = None,
     once: Annotated[

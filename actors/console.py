@@ -23,6 +23,8 @@ _SENTENCES = {
     "start_too_slow": "{name} was not ready within {s:g} s and is started anew",
     "snapshot_refused": "{name}: the stored index is not usable ({reason}) and is built anew"
     " from the catalog; nothing is lost",
+    "snapshot_not_written": "{name}: the index cannot be stored ({reason}); nothing is lost, but"
+    " the next start has more to read",
 }
 #: how bad it is what the supervisor did; what is not listed is `info`
 _LEVELS = {

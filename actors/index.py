@@ -24,7 +24,7 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from actors.library.errors import CatalogNotReady
+from actors.library.errors import CatalogNotReady, CatalogUnavailable
 from actors.library.reads import FeedRow, Reader, open_reader
 from actors.messages import (
     AnyMessage,
@@ -157,7 +157,7 @@ class Index(Actor):
         while True:
             try:
                 return await open_reader(self.settings.database)
-            except CatalogNotReady:
+            except (CatalogNotReady, CatalogUnavailable):
                 await anyio.sleep(RETRY_S)
 
     async def _follow(self) -> None:

@@ -20,6 +20,7 @@ import msgspec
 import watchfiles
 
 from actors.library.errors import LibraryError
+from actors.library.paths import printable
 from actors.library.reads import Reader, open_reader
 from actors.messages import (
     AnyMessage,
@@ -98,7 +99,7 @@ class Ingest(Actor):
                 visited.add(listing.directory)
                 if listing.error:
                     unlisted.append(listing.directory)
-                    errors.append(f"{os.fsdecode(listing.directory) or '.'}: {listing.error}")
+                    errors.append(f"{printable(listing.directory) or '.'}: {listing.error}")
                     continue
                 count += len(listing.files)
                 vanished += await self._compare(reader, root, listing, outgoing)

@@ -31,9 +31,9 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def command(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str]":
-    """Run one command of the program to its end."""
+    """Run one command of the program to its end; *before* is a command that takes one, like env."""
     return subprocess.run(
-        [*SUPERVISOR, *map(str, arguments)],
+        [*options.pop("before", ()), *SUPERVISOR, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,

@@ -17,6 +17,10 @@ import anyio.lowlevel
 
 T = TypeVar("T")
 
+#: nudges between two turns that are looked after at once; a turn of the loop costs as much as
+#: five looks, so one look a turn is cheaper only where many messages are sent
+LOOKS = 4
+
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
     try:
@@ -101,16 +105,16 @@ class Reader:
         self._readable = readable
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None]
-        self._nudged = False
+        self._nudges = 0  #: since the last turn
 
     def nudge(self) -> None:
-        """Something may have come unnoticed: look now, or on asyncio once before long."""
-        if self._loop is None:
+        """Something may have come unnoticed: look now, or soon when there are many nudges."""
+        self._nudges += 1
+        if self._loop is None or self._nudges <= LOOKS:
             if self._readable():
                 while self._drain():
                     pass
-        elif not self._nudged:
-            self._nudged = True
+        elif self._nudges == LOOKS + 1:
             self._loop.call_soon(self._look)
 
     async def run(self) -> None:
@@ -134,6 +138,7 @@ class Reader:
             loop.remove_reader(self._descriptor)
 
     def _turn(self) -> None:
+        self._nudges = 0
         if self._ended.done():
             return
         try:
@@ -144,6 +149,6 @@ class Reader:
             self._ended.set_exception(error)
 
     def _look(self) -> None:
-        self._nudged = False
+        self._nudges = 0
         if not self._ended.done() and self._readable():
             self._turn()

@@ -101,7 +101,7 @@ def _count(stage: Stage) -> str:
 
 def _pace(stage: Stage) -> str:
     parts = []
-    goes_on = stage.left or stage.known == "at least"
+    goes_on = stage.left or (stage.known == "at least" and stage.rate)
     if stage.rate is not None and goes_on:
         parts.append(f"{stage.rate:,.1f}/s")
     if stage.eta_seconds is not None:

@@ -37,16 +37,30 @@ EXIT_TRY_AGAIN = 75
 EXIT_NO_PERMISSION = 77
 EXIT_CONFIG = 78
 
-DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Data directory; default $OBSCURA_DATA or ~/.obscura.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
-
 
 def fail(message: str, code: int) -> NoReturn:
     """One line on stderr, and the exit status."""
     sys.stderr.write(f"obscura: {plain(message)}\n")
     raise typer.Exit(code)
+
+
+def folder(text: str) -> Path:
+    """The path in an option.  An empty one would be the working directory, and is a mistake."""
+    if not text.strip():
+        fail("a folder is named by an empty text: is a variable not set?", EXIT_USAGE)
+    return Path(text)
+
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        parser=folder,
+        metavar="FOLDER",
+        help="Data directory; default $OBSCURA_DATA or ~/.obscura.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
 
 def plain(text: str) -> str:

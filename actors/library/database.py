@@ -12,7 +12,7 @@ import os
 import sqlite3
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import anyio
 import anyio.to_thread
@@ -115,7 +115,8 @@ async def stored_version(connection: AsyncConnection) -> int:
         NotACatalog: it holds tables, but not ours.
         SchemaTooNew: it is newer than this program.
     """
-    where = f"catalog {connection.engine.url.database}"
+    # a reader's engine has the path as a quoted URI
+    where = f"catalog {unquote((connection.engine.url.database or '').removeprefix('file:'))}"
     tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
     if "alembic_version" not in tables:
         if tables:

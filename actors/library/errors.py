@@ -12,8 +12,9 @@ LibraryError
 ├─ SpaceConflict       worker the name of a space is taken by different vectors
 └─ UnknownSpace        worker no space of that name was registered
 
-Damage and a bad disk do not pass by themselves, meet any statement at any time, and nobody may
-go on to write over them: they are `HostUnusable` too, which ends the system with their one line.
+What does not pass by itself is `ActorUnusable` too: whoever meets it ends with its one line.
+Damage and a bad disk meet any statement at any time, and nobody may go on to write over them:
+they are `HostUnusable`, which ends the whole system.
 """
 
 import sqlite3
@@ -25,7 +26,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from actors.messages import Fault
-from runtime.errors import HostUnusable
+from runtime.errors import ActorUnusable, HostUnusable
 
 #: what to do about a damaged catalog
 REMEDY: Final = "put a copy of it back, or move it away to have everything indexed anew"
@@ -61,15 +62,15 @@ class CatalogNotReady(LibraryError):
     fault = "busy"
 
 
-class NotACatalog(LibraryError):
+class NotACatalog(LibraryError, ActorUnusable):
     """The database holds another program's tables; nothing was written to it."""
 
 
-class SchemaTooNew(LibraryError):
+class SchemaTooNew(LibraryError, ActorUnusable):
     """The database was written by a newer version; nothing was written to it."""
 
 
-class MigrationFailed(LibraryError):
+class MigrationFailed(LibraryError, ActorUnusable):
     """An upgrade would have left dangling references; it was rolled back."""
 
 

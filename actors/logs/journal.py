@@ -5,10 +5,12 @@ middle of a line has said its line or not.  A record is one `write` to a file op
 appending, so that a killed supervisor leaves whole lines, but for the last one at most.
 
 Logs are worth less than the system they tell of.  Whatever the disk refuses is left out and
-counted, the owner hears of it once, and the first record that gets through says how many are
-missing.  Writing is not handed to a thread: it ends in the page cache, and nothing is synced.
+counted, and the first record that gets through says how many are missing.  The owner hears of
+it once, but not of a full disk: that stops the system, with a line of its own.  Writing is not
+handed to a thread: it ends in the page cache, and nothing is synced.
 """
 
+import errno
 import itertools
 import os
 from collections.abc import Callable
@@ -23,7 +25,7 @@ class Journal:
 
     Args:
         folder: made when it is not there, for its owner alone.
-        on_trouble: hears in one line that records cannot be kept, once an outage.
+        on_trouble: hears in one line that records cannot be kept, once.
         largest: bytes after which a file is put aside.
     """
 
@@ -35,6 +37,7 @@ class Journal:
         self._largest = largest
         self._open: dict[str, _File] = {}
         self._lost = 0
+        self._told = False
 
     def keep(self, said: Record) -> None:
         """Append *said* to the file of who said it."""
@@ -45,9 +48,10 @@ class Journal:
                 self._lost = 0
             self._write(said)
         except OSError as error:
-            if not self._lost:
-                self._on_trouble(f"logs cannot be kept in {self._folder}: {error.strerror}")
             self._lost += 1
+            if not self._told and error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                self._told = True
+                self._on_trouble(f"logs cannot be kept in {self._folder}: {error.strerror}")
 
     def _write(self, said: Record) -> None:
         line = f"{said.line}\n".encode()
@@ -93,7 +97,7 @@ class _File:
         self.size += written
         self._torn = written < len(data)
         if self._torn:
-            raise OSError(0, "the disk took a part of a line")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -11,14 +11,21 @@ import pytest
 
 from actors.gateway import Gateway
 from actors.messages import (
+    AskIndexIds,
     AskLink,
+    AskPlaces,
     AskStatus,
     AskTotals,
     EncodeText,
+    Forget,
     Found,
+    IndexIds,
+    LettersMoved,
     Nearest,
+    RetryLetters,
     Search,
     Status,
+    ThumbnailsLost,
     Totals,
 )
 from actors.settings import GatewaySettings
@@ -260,3 +267,48 @@ async def test_hostile_file_names_are_made_harmless():
     async with stage(photos=0, before=before) as it:
         (hit,) = (await it.ask(Search("boat"))).hits
         assert hit.path.endswith("/\\xff \\x1b[31m\\n\\u202e<img src=x>.jpg")
+
+
+# ── what the owner wants ────────────────────────────────────────────────────────────────────
+
+
+async def test_the_owners_words_go_to_the_catalog_and_its_answer_comes_back():
+    async with stage() as it:
+        it.neighbours["catalog"].answers[RetryLetters] = LettersMoved([7])
+        assert await it.ask(RetryLetters([7, 8])) == LettersMoved([7])
+        assert RetryLetters([7, 8]) in it.neighbours["catalog"].heard
+
+
+async def test_what_the_catalog_refuses_is_refused_with_its_words():
+    async with stage() as it:
+        it.neighbours["catalog"].answers[Forget] = Nack("failed", "the disk is full")
+        with pytest.raises(HandlerFailed, match="the disk is full"):
+            await it.ask(Forget(b"/photos"))
+
+
+async def test_words_about_the_index_go_to_the_index():
+    async with stage() as it:
+        it.neighbours["index"].answers[AskIndexIds] = IndexIds(7, 3, b"digest")
+        assert await it.ask(AskIndexIds()) == IndexIds(7, 3, b"digest")
+
+
+async def test_it_tells_where_the_library_lies():
+    async with stage() as it:
+        places = await it.ask(AskPlaces())
+        assert places.derived == os.fsencode(it.derived)
+        assert places.index == os.fsencode(it.data / "index")
+
+
+async def test_a_thumbnail_that_is_not_there_is_told_to_the_catalog_once():
+    async with stage() as it, it.client() as http:
+        it.library.thumb(it.library.photos[2][1].digest, 256).unlink()
+        for _ in range(3):
+            assert (await http.get("/thumb/2/256")).status_code == 404
+        catalog = it.neighbours["catalog"]
+        with anyio.fail_after(10):
+            while ThumbnailsLost([2]) not in catalog.heard:
+                await anyio.sleep(0.05)
+        assert (await http.get("/thumb/1/256")).status_code == 200
+        assert [each for each in catalog.heard if isinstance(each, ThumbnailsLost)] == [
+            ThumbnailsLost([2])
+        ]

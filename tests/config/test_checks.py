@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from config import ConfigError, NotBuilt, Settings, load
-from config.checks import check, file_system
+from config.checks import check, file_system, room
 from config.errors import (
     DataUnwritable,
     DiskFull,
@@ -263,3 +263,27 @@ def test_originals_on_a_network_disk_are_welcome(originals, data, tmp_path):
     mounts = tmp_path / "mounts"
     mounts.write_text(f"nas:/x {originals} nfs4 rw 0 0\n")
     check(settings(originals, data), mounts=mounts, least_free=0)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Picures", "Pictures"),
+        ("pictures", "Pictures"),
+        ("Picures/2020", "Pictures/2020"),
+        ("Pictures/2002", "Pictures/2020"),
+        ("Picures/elsewhere", "Pictures"),
+    ],
+)
+def test_a_folder_that_is_nearly_there_is_proposed(tmp_path, data, written, meant):
+    (tmp_path / "Pictures" / "2020").mkdir(parents=True)
+    (tmp_path / "Picures.txt").touch()  # no folder
+    assert refusal(OriginalsMissing, settings(tmp_path / written, data)) == (
+        f"config error: {tmp_path}/{written}: originals: no such folder;"
+        f" did you mean {tmp_path}/{meant}?"
+    )
+
+
+def test_room_is_what_the_nearest_folder_has(tmp_path):
+    there = shutil.disk_usage(tmp_path).free
+    assert room(tmp_path / "not" / "yet") == pytest.approx(there, rel=0.1)

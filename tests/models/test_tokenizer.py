@@ -24,7 +24,9 @@ def clip(published):
     return Tokenizer.clip(published)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no gzip", gzip.compress(b"title\na b\n", mtime=0)])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"no gzip", gzip.compress(b"title\na b\n", mtime=0)]
+)
 def test_a_file_that_does_not_hold_the_merges_is_named(tmp_path, content):
     path = tmp_path / "merges.gz"
     if content is not None:

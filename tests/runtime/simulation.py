@@ -144,7 +144,7 @@ class Provider(Process):
 
     def on_stale(self, sender, epoch, message):
         """A11: were it not dropped above, the core would not let it have an effect either."""
-        if message[0] == "pull" and sender in self.peers:
+        if message[0] == "pull" and sender in self.demand._pullers:
             before = self.books()
             assert self.demand.offer(sender, epoch, *message[1:]) == (set(), set())
             assert self.demand.gone(sender, epoch) == set()

@@ -5,13 +5,13 @@ takes the permission away.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 
 import pytest
@@ -89,10 +89,11 @@ def test_a_misspelt_folder_of_photos_is_answered_with_the_right_one(tmp_path):
         66,
         f"config error: {typo}: originals: no such folder; did you mean {tmp_path}/Pictures/2020?",
     )
+    other = tmp_path / "nothing like it"
     refused(
-        once(tmp_path / "nothing like it", tmp_path / "data"),
+        once(other, tmp_path / "data"),
         66,
-        f"config error: {tmp_path}/nothing like it: originals: no such folder; is its disk mounted?",
+        f"config error: {other}: originals: no such folder; is its disk mounted?",
     )
     assert not (tmp_path / "data").exists()
 
@@ -101,13 +102,9 @@ def test_a_misspelt_folder_of_photos_is_answered_with_the_right_one(tmp_path):
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv to be somebody else")
 def test_a_folder_of_photos_that_may_not_be_listed(tmp_path):
     (tmp_path / "photos").mkdir(mode=0)
-    done = subprocess.run(
-        [*("setpriv", "--reuid=65534", "--clear-groups"), *SUPERVISOR, "--once"],
-        env=environment({"ORIGINALS_PATH": str(tmp_path / "photos"), "OBSCURA_DATA": "/tmp/x"}),
-        **{"cwd": ROOT, "capture_output": True, "text": True, "check": False},
-    )
+    somebody = ["setpriv", "--reuid=65534", "--clear-groups"]
     refused(
-        done,
+        once(tmp_path / "photos", "/tmp/nothing", before=somebody, env={"HOME": "/nonexistent"}),
         77,
         f"config error: {tmp_path}/photos: originals: cannot be listed: Permission denied;"
         " give this user read access",
@@ -134,12 +131,7 @@ def test_a_data_directory_that_cannot_be_written(photos, tmp_path, there):
 def test_a_data_directory_on_a_network_disk(photos, tmp_path):
     (tmp_path / "mounts").write_text(f"nas:/share {tmp_path} nfs4 rw 0 0\n")
     start = f'mount --bind {tmp_path}/mounts /proc/$$/mounts && exec "$@"'
-    done = subprocess.run(
-        [*("unshare", "--mount", "sh", "-c", start, "sh"), *SUPERVISOR, "--once"]
-        + ["--originals", str(photos), "--data", str(tmp_path / "data")],
-        env=environment(),
-        **{"cwd": ROOT, "capture_output": True, "text": True, "check": False},
-    )
+    done = once(photos, tmp_path / "data", before=["unshare", "--mount", "sh", "-c", start, "sh"])
     if "mount:" in done.stderr or "unshare:" in done.stderr:
         pytest.skip("this kernel lets nobody change what /proc tells")
     refused(
@@ -235,8 +227,6 @@ def test_a_damaged_model_file(photos, tmp_path, damage):
 
 def test_a_graph_that_does_not_load_fails_the_start_with_the_childs_own_line(photos, tmp_path):
     """Its checksum is right: only the process that opens it can tell."""
-    import hashlib
-
     pack = tmp_path / "data" / "packs" / "sketch"
     shutil.copytree(ROOT / "models" / "packs" / "sketch", pack)
     before = hashlib.sha256((pack / "image.onnx").read_bytes()).hexdigest()
@@ -378,7 +368,10 @@ def test_a_disk_that_fills_up_stops_the_system_and_loses_nothing(
         run = subprocess.Popen(
             [*SUPERVISOR, "--originals", drawings, "--data", data, "--once", "--json"],
             env=environment(),
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": ROOT, "text": True},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         wait_for((data / "run.json").exists)
         with BlockingClient.connect(data) as client:

@@ -87,6 +87,13 @@ def degraded(library):
         return None if index is None else index.degraded
 
 
+def through(library):
+    """Files that are indexed."""
+    with BlockingClient.connect(library.data) as client:
+        totals = client.totals()
+        return totals.indexed + totals.duplicates
+
+
 def answers(library, captions, k):
     with BlockingClient.connect(library.data) as client:
         return [[hit.content for hit in client.search(each, k).hits] for each in captions]
@@ -100,6 +107,7 @@ def test_several_graphs_answer_as_the_exact_index(drawings, pictures, photos, da
             put(pictures[120 * number : 120 * (number + 1)], photos)
             wait_for(lambda: len(graphs(data)) > number, "a graph in the snapshot")  # noqa: B023
         put(pictures[240:], photos)
+        wait_for(lambda: through(library) == len(pictures), "the end of indexing")
         library.wait_indexed()
         assert degraded(library) == ""
         found = answers(library, captions, 20)

@@ -21,8 +21,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import exists, select
 
-from actors.library.schema import contents, directories, files, spaces, tasks, vectors
-from actors.messages import DecodeTask, Embedded, EmbedTask, Failed, Result, SeenFile, Skipped
+from actors.library.schema import FORGOTTEN, contents, directories, files, spaces, tasks, vectors
+from actors.messages import (
+    DecodeTask,
+    Embedded,
+    EmbedTask,
+    Failed,
+    Result,
+    SeenFile,
+    Skipped,
+    ThumbnailLost,
+)
 from tests.actors.library.catalogs import (
     CLIP,
     ROOT,
@@ -60,6 +69,7 @@ class World(RuleBasedStateMachine):
         self.nonce = 0
         self.vectors: dict[tuple[int, int], bytes] = {}  # as first seen in the database
         self.holds: dict[tuple[bytes, int], bytes] = {}  # what a path held in each version
+        self.forgotten: dict[tuple[bytes, bytes], int] = {}  # the version that was
         self.runs = 1
         #: the head of the feed and the live vectors of each space, after each step
         self.live_at: list[tuple[int, dict[str, set[int]]]] = [(0, {})]
@@ -115,8 +125,14 @@ class World(RuleBasedStateMachine):
                     gone.append(known[path].id)
             elif path not in known or known[path].mtime_ns != version:
                 news.append(SeenFile(path[0], path[1], 1, version, version, skip))
-        await self.writer.seen(ROOT, news, priority, self.now)
+        await self._tell(news, priority)
         await self.writer.vanished(gone, self.now)
+
+    async def _tell(self, news: list[SeenFile], priority: int) -> None:
+        await self.writer.seen(ROOT, news, priority, self.now)
+        for file in news:  # one that has changed is forgotten no longer
+            if self.forgotten.get((file.directory, file.name)) != file.mtime_ns:
+                self.forgotten.pop((file.directory, file.name), None)
 
     @rule(
         paths=st.sets(st.sampled_from(PATHS), min_size=1),
@@ -132,7 +148,7 @@ class World(RuleBasedStateMachine):
         if path in self.disk:
             version, _ = self.disk[path]
             file = SeenFile(path[0], path[1], 1, version, version, skip)
-            self.do(self.writer.seen(ROOT, [file, file], 0, self.now))
+            self.do(self._tell([file, file], 0))
 
     # ── workers ─────────────────────────────────────────────────────────────────────────────
 
@@ -161,15 +177,20 @@ class World(RuleBasedStateMachine):
 
     def space_of_task(self, task: int) -> str:
         query = select(spaces.c.name).join(tasks, tasks.c.space == spaces.c.id)
-        ((name,),) = self.do(self.catalog.reader._rows(query.where(tasks.c.id == task)))
-        return str(name)
+        rows = self.do(self.catalog.reader._rows(query.where(tasks.c.id == task)))
+        return str(rows[0][0]) if rows else CLIP.name  # it may have been forgotten
 
     @rule(owner=st.sampled_from(OWNERS), n=st.integers(1, 4), data=st.data())
     def work(self, owner, n, data) -> None:
         """Compute; the results go out and are kept until they are answered."""
         for task in self.held[owner][:n]:
-            fault = data.draw(st.sampled_from(["", "", "", "", "worker", "busy", "host"]))
-            self.mail.append(Failed(task.id, fault, fault) if fault else self._result(task))
+            fault = data.draw(st.sampled_from(["", "", "", "", "worker", "busy", "host", "lost"]))
+            if fault == "lost" and isinstance(task, EmbedTask):
+                self.mail.append(ThumbnailLost(task.id, task.content))
+            elif fault not in {"", "lost"}:
+                self.mail.append(Failed(task.id, fault, fault))
+            else:
+                self.mail.append(self._result(task))
         del self.held[owner][:n]
 
     @precondition(lambda self: self.mail)
@@ -257,6 +278,27 @@ class World(RuleBasedStateMachine):
     def lose_thumbnails(self, contents) -> None:
         self.do(self.writer.decode_again(contents, self.now))
 
+    @rule(path=st.sampled_from([*PATHS, (b"", b"x"), (b"", b"y"), (b"", b"")]), n=st.integers(1, 3))
+    def forget(self, path, n) -> None:
+        """Forget a file or a folder, with what is missing of it, in steps that may be cut off."""
+        where = b"/".join([ROOT, *(part for part in path if part)])
+        before = self._versions()
+        step = self.do(self.writer.forget(where, n, self.now))
+        gone = before.keys() - self._versions().keys()
+        assert len(gone) == len(step.names) <= n
+        for directory, name in gone:
+            file = b"/".join([ROOT, *(part for part in (directory, name) if part)])
+            assert file == where or file.startswith(where + b"/")
+            self.forgotten[directory, name] = before[directory, name]
+
+    def _versions(self) -> dict[tuple[bytes, bytes], int]:
+        """What the database knows of each file, be it there or missing."""
+        query = select(directories.c.path, files.c.name, files.c.mtime_ns).join_from(
+            files, directories, directories.c.id == files.c.directory
+        )
+        rows = self.do(self.catalog.reader._rows(query))
+        return {(directory, name): version for directory, name, version in rows}
+
     # ── what always holds ───────────────────────────────────────────────────────────────────
 
     def _live(self) -> dict[str, set[int]]:
@@ -278,6 +320,10 @@ class World(RuleBasedStateMachine):
     @invariant()
     def a_replay_of_the_feed_from_anywhere_gives_the_live_vectors(self) -> None:
         live = self._live()
+        rows = self.do(
+            self.catalog.reader._rows(select(contents.c.id).where(contents.c.format == FORGOTTEN))
+        )
+        nothing = {content for (content,) in rows}
         for space, wanted in live.items():
             feed = self.do(self.catalog.reader.feed_after(0, space, 9999))
             for seq, then in self.live_at:
@@ -287,7 +333,7 @@ class World(RuleBasedStateMachine):
                         continue
                     if row.op == "add":
                         assert row.content not in replayed
-                        assert row.vector is not None
+                        assert row.vector is not None or row.content in nothing
                         replayed.add(row.content)
                     else:
                         replayed.remove(row.content)
@@ -324,7 +370,7 @@ class World(RuleBasedStateMachine):
             SeenFile(path[0], path[1], 1, version, version)
             for path, (version, _) in self.disk.items()
         ]
-        await self.writer.seen(ROOT, everything, 0, self.now)  # nothing is excluded any more
+        await self._tell(everything, 0)  # nothing is excluded any more
         for space in await self.catalog.reader.spaces():
             while await self.writer.backfill(space.space.name, 3, self.now):
                 pass
@@ -359,7 +405,8 @@ class World(RuleBasedStateMachine):
             assert (queue.ready, queue.leased) == (0, 0)
         totals = self.do(self.catalog.totals())
         assert totals.pending == 0
-        assert totals.files == len(self.disk)
+        versions = {path: version for path, (version, _) in self.disk.items()}
+        assert totals.files == len(versions.items() - self.forgotten.items())
         query = (
             select(
                 directories.c.path,

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from actors.library.space import Space
+from actors.messages import ThumbnailLost
 from tests.actors.library.catalogs import ROOT, Catalog, decoded, embedded
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +74,13 @@ async def live(catalog: Catalog) -> None:
     await writer.retry([embeds[0].id, tasks[4].id], now)
     await writer.decode_again([1], now)
     await writer.give_back("decode.0", 1, now)
+    await catalog.settle(*[ThumbnailLost(task.id, task.content) for task in embeds])
+    await writer.embed_again([1, 2], now)
+    await writer.pause(now, on=True)
+    await writer.forget(ROOT + b"/d", 1, now)  # not the last step, which looks for orphans
+    await catalog.see(b"d", b"f")
+    await reader.below(ROOT + b"/a")
+    await reader.known_digests([bytes(32)])
     await writer.register_space(Space("b", "b", "1", "1", "fp32", 4), now)
     await writer.backfill("b", 100, now)
     await writer.recover(2, now)

@@ -3,7 +3,7 @@
 import pytest
 
 from actors.library.queue import ATTEMPTS
-from actors.messages import Decoded, Embedded, Failed, Result, Skipped
+from actors.messages import Decoded, Embedded, Failed, Result, Skipped, ThumbnailLost
 from actors.photo.facts import Facts
 from tests.actors.library.catalogs import (
     FACTS,
@@ -179,6 +179,8 @@ def contradictions():
     yield "decode", lambda task: Embedded(task.id, 1, "clip", vector), "a vector for a task of"
     yield "embed", lambda task: Decoded(task.id, digest, FACTS, 1, 1), "a decode result"
     yield "embed", lambda task: Skipped(task.id, "why"), "skipped"
+    yield "decode", lambda task: ThumbnailLost(task.id, 1), "a lost thumbnail for a task of"
+    yield "embed", lambda task: ThumbnailLost(task.id, 99), "content 99"
     yield "embed", lambda task: Embedded(task.id, 99, "clip", vector), "content 99"
     yield "embed", lambda task: Embedded(task.id, 1, "other", vector), "space 'other'"
     yield "embed", lambda task: Embedded(task.id, 1, "clip", vector[:-1]), "15 bytes"

@@ -3,7 +3,15 @@
 import pytest
 from PIL import Image
 
-from actors.photo.thumbnails import LARGE, SMALL, find_pair, thumbnail_path, write_pair
+from actors.photo.thumbnails import (
+    LARGE,
+    SMALL,
+    find_pair,
+    remove_pair,
+    thumbnail_path,
+    why_unreadable,
+    write_pair,
+)
 
 DIGEST = bytes(range(0xAB, 0xAB + 32))
 
@@ -77,3 +85,26 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path, scene):
     (tmp_path / "derived").write_bytes(b"a file where the folder should be")
     with pytest.raises(OSError, match="Not a directory"):
         write_pair(tmp_path / "derived", DIGEST, scene(), damaged=False)
+
+
+def test_a_pair_is_removed_with_what_a_dead_decoder_left_of_it(tmp_path, scene):
+    other = bytes(32)
+    for digest in (DIGEST, other):
+        write_pair(tmp_path, digest, scene(), damaged=False)
+    large = thumbnail_path(tmp_path, DIGEST, LARGE)
+    large.with_name(f".{large.name}.4711").write_bytes(b"half")
+    for _ in range(2):
+        remove_pair(tmp_path, DIGEST)
+        assert list((tmp_path / "ab").iterdir()) == []
+    assert find_pair(tmp_path, other) is not None
+
+
+def test_a_thumbnail_that_is_no_picture_says_why(tmp_path, scene):
+    write_pair(tmp_path, DIGEST, scene(), damaged=False)
+    path = thumbnail_path(tmp_path, DIGEST, SMALL)
+    assert why_unreadable(path) == ""
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "truncated" in why_unreadable(path)
+    path.unlink()
+    assert "No such file" in why_unreadable(path)

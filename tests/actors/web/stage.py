@@ -23,6 +23,7 @@ from actors.messages import (
     Nearest,
     Neighbours,
     QueueStatus,
+    ThumbnailsLost,
     Totals,
     Vectors,
 )
@@ -216,7 +217,9 @@ class Stage:
         self.neighbours = {
             "text": Neighbour("text", {EncodeText: self._encode}),
             "index": Neighbour("index", {Nearest: self._nearest, AskStatus: self._index_status}),
-            "catalog": Neighbour("catalog", {AskStatus: self._catalog_status}),
+            "catalog": Neighbour(
+                "catalog", {AskStatus: self._catalog_status, ThumbnailsLost: None}
+            ),
         }
         self.heard_ready = anyio.Event()
         self._line: Line | None = None

@@ -17,10 +17,12 @@ from runtime.log import LEVELS, Record
 #: what a record says to a person; {name} is who is spoken of
 _SENTENCES = {
     "died": "{name} (pid {pid}) died: {exit}; `logs {name}` tells more",
-    "isolated": "{name} keeps dying and is set aside for {for_s} s; the rest works on",
+    "isolated": "{name} is set aside for {for_s} s ({reason}); the rest works on",
     "set_aside": "{name} cannot work and is set aside until the next start: {reason}",
     "gives_up": "{group} gives up: {reason}",
     "start_too_slow": "{name} was not ready within {s:g} s and is started anew",
+    "killing": "{name} hangs ({why}) and is started anew",
+    "abandoned": "{name} (pid {pid}) does not end even when killed, and is left behind",
     "snapshot_refused": "{name}: the stored index is not usable ({reason}) and is built anew"
     " from the catalog; nothing is lost",
     "snapshot_not_written": "{name}: the index cannot be stored ({reason}); nothing is lost, but"
@@ -31,6 +33,8 @@ _LEVELS = {
     "died": "warning",
     "isolated": "warning",
     "start_too_slow": "warning",
+    "killing": "warning",
+    "abandoned": "warning",
     "unusable": "error",
     "set_aside": "error",
     "gives_up": "error",

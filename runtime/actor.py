@@ -30,6 +30,7 @@ import msgspec
 
 from runtime import log
 from runtime.errors import ActorUnusable, RecycleMe, RuntimeFault
+from runtime.faults import fault
 from runtime.messages import Down, Drain, Hello, Ok, Progress, Ready, Up
 from runtime.node import SUPERVISOR, Envelope, Line, Node, Ref, trace
 from runtime.page import Stage
@@ -113,7 +114,9 @@ class Actor:
         self._enter(Stage.LOADING)
         supervisor = node.ref(SUPERVISOR)
         supervisor.tell(Hello(os.getpid()))
+        fault("actor.start")
         await self.on_start()
+        fault("actor.ready")
         self._enter(Stage.READY)
         supervisor.tell(Ready())
         try:
@@ -124,6 +127,7 @@ class Actor:
                     tasks.start_soon(self._consume)
                 await self.draining.wait()
                 self._enter(Stage.DRAINING)
+                fault("actor.drain")
                 await self.on_drain()
                 tasks.cancel_scope.cancel()
         finally:

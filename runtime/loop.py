@@ -17,9 +17,11 @@ import anyio.lowlevel
 
 T = TypeVar("T")
 
-#: nudges between two turns that are looked after at once; a turn of the loop costs as much as
-#: five looks, so one look a turn is cheaper only where many messages are sent
-LOOKS = 4
+#: messages taken from one descriptor before others get a turn
+MOST = 256
+#: nudges between two looks that are looked after at once: a turn of the loop costs as much as
+#: a few looks, so that looking soon is cheaper only where many messages are sent
+NUDGES = 4
 
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop | None:
@@ -92,30 +94,38 @@ def once() -> Once[T]:
 class Reader:
     """Keeps a descriptor drained whose readiness is told once only.
 
+    On asyncio a wake-up that usually brings one message takes that one, lets its consumer run,
+    and looks for more after that: finding nothing is as dear as finding a message, and would
+    stand between a question and its answer.
+
     Args:
-        drain: takes what is there; True when it stopped before it was through.
+        drain: takes at most so many messages; returns how many it found.
         readable: is there anything, whatever the descriptor says?
     """
 
     def __init__(
-        self, descriptor: int, drain: Callable[[], bool], readable: Callable[[], bool]
+        self, descriptor: int, drain: Callable[[int], int], readable: Callable[[], bool]
     ) -> None:
         self._descriptor = descriptor
         self._drain = drain
         self._readable = readable
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None]
-        self._nudges = 0  #: since the last turn
+        self._looking = False  #: a look is on the loop's list
+        self._nudges = 0  #: since the last look
+        self._busy = False  #: the last look found more than one message
 
     def nudge(self) -> None:
         """Something may have come unnoticed: look now, or soon when there are many nudges."""
+        if self._looking:
+            return
         self._nudges += 1
-        if self._loop is None or self._nudges <= LOOKS:
+        if self._loop is None or self._nudges <= NUDGES:
             if self._readable():
-                while self._drain():
+                while self._drain(MOST) == MOST:
                     pass
-        elif self._nudges == LOOKS + 1:
-            self._loop.call_soon(self._look)
+        else:
+            self._look_soon()
 
     async def run(self) -> None:
         """Drain now and whenever the descriptor is readable, until cancelled.
@@ -125,30 +135,43 @@ class Reader:
         loop = self._loop = _asyncio_loop()
         if loop is None:
             while True:
-                if self._drain():
+                if self._drain(MOST) == MOST:
                     await anyio.lowlevel.checkpoint()
                 else:
                     await anyio.wait_readable(self._descriptor)
         self._ended = loop.create_future()
-        loop.add_reader(self._descriptor, self._turn)
+        loop.add_reader(self._descriptor, self._wake)
         try:
-            self._turn()
+            self._look()
             await self._ended
         finally:
             loop.remove_reader(self._descriptor)
 
-    def _turn(self) -> None:
-        self._nudges = 0
-        if self._ended.done():
-            return
-        try:
-            if self._drain():
-                assert self._loop is not None
-                self._loop.call_soon(self._turn)  # after others had theirs
-        except Exception as error:
-            self._ended.set_exception(error)
+    def _wake(self) -> None:
+        if self._busy or self._looking:
+            self._look()
+        elif self._take(1):
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        if not self._looking:
+            self._looking = True
+            assert self._loop is not None
+            self._loop.call_soon(self._look)
 
     def _look(self) -> None:
+        self._looking = False
         self._nudges = 0
-        if not self._ended.done() and self._readable():
-            self._turn()
+        found = self._take(MOST)
+        self._busy = found > 1
+        if found == MOST:
+            self._look_soon()  # after others had their turn
+
+    def _take(self, most: int) -> int:
+        if self._ended.done():
+            return 0
+        try:
+            return self._drain(most)
+        except Exception as error:
+            self._ended.set_exception(error)
+            return 0

@@ -39,14 +39,12 @@ import zmq
 import zmq.backend
 
 from runtime.errors import Busy, PeerAway
-from runtime.loop import Reader
+from runtime.loop import MOST, Reader
 
 #: fuse, not brake: credits keep queues far below; at the fuse sends fail loudly
 HIGH_WATER_MARK = 4096
 MAX_MESSAGE_BYTES = 2 << 20
 LINGER_MS = 200
-#: messages taken from one socket before others get a turn
-DRAIN_LIMIT = 256
 
 _DONTWAIT = int(zmq.DONTWAIT)
 _MORE = int(zmq.DONTWAIT | zmq.SNDMORE)
@@ -113,19 +111,19 @@ class Socket:
     def _readable(self) -> bool:
         return not self._closed and bool(self._get(_EVENTS) & _POLLIN)
 
-    def drain(self) -> bool:
-        """Deliver what is there, up to a limit; True when there may be more."""
+    def drain(self, most: int) -> int:
+        """Deliver what is there, up to *most* messages; how many it was."""
         receive = self._receive
         identity = b""
-        for _ in range(DRAIN_LIMIT):
+        for found in range(most):
             if self._closed:
-                return False
+                return found
             try:
                 if self._routed:
                     identity = receive(_DONTWAIT)
                 frame = receive(_DONTWAIT, False)
             except zmq.Again:
-                return False
+                return found
             self._received += 1
             header = frame
             if header.more:
@@ -136,7 +134,7 @@ class Socket:
             while frame.more:
                 frame = receive(_DONTWAIT, False)
             self._misshapen += 1
-        return True
+        return most
 
     async def pump(self) -> None:
         """Deliver messages until cancelled; then close, as nobody else may.
@@ -153,10 +151,10 @@ class Socket:
     def rescue(self) -> None:
         """The slow tick: deliver what a missed edge left behind, and count it."""
         if self._readable():
-            before = self._received
-            while self.drain():
-                pass
-            self._stalls += self._received > before
+            found = self.drain(MOST)
+            self._stalls += found > 0
+            while found == MOST:
+                found = self.drain(MOST)
 
     def retire(self) -> None:
         """Neither send nor deliver any more; the pump, once cancelled, closes."""

@@ -424,7 +424,8 @@ class Network:
 
     def join(self, node: Node) -> Node:
         """Let *node* speak here instead of over ZeroMQ."""
-        node._context = _MemoryContext(self)  # type: ignore[assignment]  # noqa: SLF001 - the seam
+        node._context.term()  # noqa: SLF001 - the seam
+        node._context = _MemoryContext(self)  # type: ignore[assignment]  # noqa: SLF001
         return node
 
     def fates(self) -> list[float]:

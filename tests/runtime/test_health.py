@@ -187,7 +187,7 @@ def test_c06_a_process_that_cannot_run_is_stuck_and_not_killed():
     child.run(4)
     child.hang(thread=False, loop=False, echo=False, kernel="D")
     child.run(HOUR)
-    assert child.lives[-1] is Life.STUCK
+    assert child.health.life is Life.STUCK
     assert not child.when(Kill)
     child.hang(thread=True, loop=True, echo=True, kernel="S")
     child.run(4)

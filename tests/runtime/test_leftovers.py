@@ -101,7 +101,7 @@ def test_c04_a_killed_supervisor_leaves_nobody_behind(anyio_backend_name, base, 
         ready = bool(number % 2)
         after_s = rng.uniform(0, 0.2) if ready else rng.uniform(0.2, 1.5)
         outlived.append(kill_one(run_dir, anyio_backend_name, ready=ready, after_s=after_s))
-        kill_leftovers(Mark(str(base / "data-next"), os.getpid(), start_time(os.getpid())))
+        kill_leftovers(Mark.of_this_process(base / "data-next"))
         assert wait_until(partial(lambda each: not members(each), run_dir), GONE_S)
     record_property("outlived_s", max(outlived))
 
@@ -172,12 +172,13 @@ def dead():
 
 
 def test_c13_what_an_earlier_run_left_is_killed_and_nobody_else(sleeper):
-    me = start_time(os.getpid())
-    now = Mark("/run/x/data-2", os.getpid(), me)
+    now = Mark.of_this_process(Path("/run/x/data-2"))
     leftover = sleeper(Mark("/run/x/data-1", *dead()))
     other_data = sleeper(Mark("/run/x/else-1", *dead()))
-    living = sleeper(Mark("/run/x/data-0", os.getpid(), me))
-    reused = sleeper(Mark("/run/x/data-1", os.getpid(), me - 1))  # the pid has another owner now
+    living = sleeper(Mark.of_this_process(Path("/run/x/data-0")))
+    reused = sleeper(
+        Mark("/run/x/data-1", os.getpid(), now.started - 1)
+    )  # the pid has another owner now
     unmarked = subprocess.Popen(["sleep", "3600"])
     try:
         assert set(kill_leftovers(now)) == {leftover.pid, reused.pid}
@@ -190,7 +191,7 @@ def test_c13_what_an_earlier_run_left_is_killed_and_nobody_else(sleeper):
 
 
 def test_a_run_directory_without_a_family_has_no_leftovers(sleeper):
-    mark = Mark("/run/plain", os.getpid(), start_time(os.getpid()))
+    mark = Mark.of_this_process(Path("/run/plain"))
     sleeper(Mark("/run/plain", *dead()))
     assert kill_leftovers(mark) == []
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -157,7 +158,8 @@ def test_a03_a_recycle_before_ready_is_a_failed_start():
 @given(st.integers(1, 5), st.lists(st.floats(0.1, 20), max_size=25))
 def test_a03_it_escalates_with_the_first_death_beyond_the_limit_and_no_sooner(limit, gaps):
     core = group("a", intensity=Intensity(limit, 30))
-    now, deaths = 0.0, []
+    now = 0.0
+    deaths: list[float] = []
     for gap in gaps:
         now += gap
         deaths = [at for at in deaths if at >= now - 30] + [now]
@@ -438,7 +440,7 @@ def test_whatever_dies_in_whatever_order_a_stop_always_ends(kinds, strategy, dat
         if stopped:
             break
         now += data.draw(st.floats(0, 30))
-        options = [("die", name) for name in sorted(running)]
+        options: list[tuple[str, Any]] = [("die", name) for name in sorted(running)]
         options += [("ready", name) for name in sorted(running)]
         options += [("due", each) for each in sorted(due)]
         if not options:

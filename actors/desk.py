@@ -43,6 +43,8 @@ from actors.photo.thumbnails import remove_pair
 PAGE: Final = 100
 #: files that one transaction forgets
 STEP: Final = 500
+#: transactions a message, so that it is answered in time
+STEPS: Final = 20
 #: file names that are looked for in logs by themselves; all are by their path
 NAMES: Final = 200
 
@@ -145,7 +147,8 @@ class Desk:
         kept: dict[int, bytes] = {}
         names: list[bytes] = []
         digests: set[bytes] = set()
-        while True:
+        more = True
+        for _ in range(STEPS):
             step = await self._writer.forget(path, STEP, now_ns)
             await self.discard(step.digests)
             files += len(step.names)
@@ -153,14 +156,17 @@ class Desk:
             photos += len(step.digests)
             kept |= step.kept
             digests |= set(step.digests)
-            if not step.more:
+            more = step.more
+            if not more:
                 break
         await self._writer.checkpoint()  # what was deleted is in the journal still
         await anyio.to_thread.run_sync(self._forget_files, path, names, digests)
-        # A photo that a later step forgot was kept by an earlier one.
-        here = (await self._reader.hits(list(kept))) if kept else {}
-        paths = sorted({hit.path for hit in here.values()})
-        return Forgot(files, photos, len(here), paths[:ELSEWHERE])
+        # What is kept by a file below is only kept until a later step.
+        below = path.rstrip(b"/") + b"/"
+        elsewhere = {place: id_ for id_, place in kept.items() if not place.startswith(below)}
+        return Forgot(
+            files, photos, sorted(elsewhere.values()), sorted(elsewhere)[:ELSEWHERE], more
+        )
 
     def _forget_files(self, path: bytes, names: list[bytes], digests: set[bytes]) -> None:
         wipe(self._logs, path, names, digests)

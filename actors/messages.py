@@ -477,7 +477,10 @@ class Below(Message, frozen=True, tag="below"):
 
 
 class Forget(Owner, frozen=True, tag="forget"):
-    """Remove every trace of the file, or the folder, at *path*.  Answered `Forgot`."""
+    """Remove every trace of the file, or the folder, at *path*.
+
+    Answered `Forgot`; to be said again while there is more.
+    """
 
     path: bytes
 
@@ -485,8 +488,9 @@ class Forget(Owner, frozen=True, tag="forget"):
 class Forgot(Message, frozen=True, tag="forgot"):
     files: int
     photos: int
-    kept: int  #: photos that stay, because files elsewhere hold them too
+    kept: list[int]  #: photos that stay, because files elsewhere hold them too
     elsewhere: list[bytes]  #: paths of the first of those files
+    more: bool = False
 
 
 class AskPlaces(Message, frozen=True, tag="ask_places"):

@@ -8,6 +8,9 @@ same number of threads.
     embed    a thread that reads and prepares the next batch of thumbnails while the current one
              runs on as many threads as the system gives the model
 
+It works at the priority of the system's workers, which is the lowest, or whatever else the
+machine does would be a handicap for one of the two.
+
 What the system does besides is its price: messages, a database that is never behind, an index
 that can be asked, processes that may die.  Its rates are those of the catalog's counters,
 between the first and the last tenth.
@@ -20,12 +23,13 @@ Rival and system take turns, and a ratio is the median over the rounds: a machin
 disturbed for a minute disturbs both.
 """
 
+import multiprocessing
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +47,7 @@ from config.machine import decode_processes, inference_threads
 from models.clip import ImageTower
 from models.image import open_thumbnail, thumbnail_for
 from models.pack import load_pack
+from runtime.priority import LOWEST, step_back
 
 LARGE = (4032, 3024)  # pixels: the usual telephone
 SMALL = (1200, 900)
@@ -60,7 +65,10 @@ def main(*, n: int = 150, seed: int = 1) -> dict[str, Any]:
     processes, threads = decode_processes(), inference_threads()
     random = np.random.default_rng(seed)
     rounds = []
-    with tempfile.TemporaryDirectory(prefix="obscura-pipeline-") as scratch:
+    rival = ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), initializer=step_back, initargs=(LOWEST,)
+    )
+    with rival, tempfile.TemporaryDirectory(prefix="obscura-pipeline-") as scratch:
         home = Path(scratch)
         for name, size, count in (("large", LARGE, n), ("small", SMALL, EMBEDS * n)):
             pictures = [photos.photograph(random, *size) for _ in range(PICTURES)]
@@ -70,9 +78,13 @@ def main(*, n: int = 150, seed: int = 1) -> dict[str, Any]:
         for number in range(ROUNDS):
             rounds.append(
                 {
-                    "loop_decode": decode_loop(home / "large", home / "derived", processes),
+                    "loop_decode": rival.submit(
+                        decode_loop, home / "large", home / "derived", processes
+                    ).result(),
                     "decode": decode_system(home / "large", home / "data", n),
-                    "loop_embed": embed_loop(home / "small", decoded / "derived", threads),
+                    "loop_embed": rival.submit(
+                        embed_loop, home / "small", decoded / "derived", threads
+                    ).result(),
                     "embed": embed_system(home / "small", decoded, EMBEDS * n, number),
                 }
             )

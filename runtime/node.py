@@ -300,11 +300,13 @@ class Node:
     @contextlib.asynccontextmanager
     async def open(self, *, bind: bool = True) -> AsyncIterator["Node"]:
         """Bind and pump until the block is left; then close everything in bounded time."""
-        with plain_errors():
-            async with self._pumping(bind=bind):
-                yield self
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-            await anyio.to_thread.run_sync(self._context.term, abandon_on_cancel=True)
+        try:
+            with plain_errors():
+                async with self._pumping(bind=bind):
+                    yield self
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+                await anyio.to_thread.run_sync(self._context.term, abandon_on_cancel=True)
 
     @contextlib.asynccontextmanager
     async def _pumping(self, *, bind: bool) -> AsyncIterator[None]:

@@ -50,7 +50,14 @@ from runtime.messages import (
 from runtime.node import SUPERVISOR, Envelope, Line, Node
 from runtime.page import Page
 from runtime.process import ABANDON_S, TERM_S, Process, describe
-from runtime.restart import EXIT_CONFIG, EXIT_HOST, EXIT_OK, GroupCore, State
+from runtime.restart import (
+    EXIT_CONFIG,
+    EXIT_HOST,
+    EXIT_OK,
+    EXIT_TEMPORARY,
+    GroupCore,
+    State,
+)
 from runtime.sockets import Echoes
 from runtime.spec import AnySpec, Birth, ChildSpec, GroupSpec
 from runtime.vitals import OomWatch
@@ -186,7 +193,8 @@ class Supervisor:
         """The tree, started; stopped when the block is left."""
         if leftovers := kill_leftovers(self._mark):
             self._on_event("leftovers", {"pids": leftovers})
-        with adopting(), contextlib.closing(self._echoes):
+        self._oom = OomWatch()
+        with adopting(), contextlib.closing(self._echoes), contextlib.closing(self._oom):
             async with self._node.open(), anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._listen)
@@ -291,9 +299,14 @@ class Supervisor:
     def _spawn(self, child: _Child) -> None:
         self._incarnation += 1
         name = child.spec.name
-        child.page = Page(self._run_dir / f"{name}.page", create=True)
         birth = Birth(child.spec, self._incarnation, self.run_id, str(self._run_dir))
-        child.process = Process.spawn(birth, {VARIABLE: str(self._mark)})
+        try:
+            child.page = Page(self._run_dir / f"{name}.page", create=True)
+            child.process = Process.spawn(birth, {VARIABLE: str(self._mark)})
+        except OSError as error:  # no more processes, descriptors or memory; it may have some later
+            self._on_event("not_spawned", {"name": name, "reason": str(error)})
+            self._post(child.group.spec.name, restart.Exited(name, EXIT_TEMPORARY))
+            return
         child.health = Health(time.monotonic(), child.spec.startup_s, self._limits)
         child.ready = child.stopping = False
         child.killed_for = None
@@ -305,10 +318,13 @@ class Supervisor:
     async def _watch(self, child: _Child, process: Process) -> None:
         code = await process.wait()
         self._abandoned.discard(process.pid)
-        self._bury_heirs()  # some of them may hold the pipe open
         self._heirs_looks = HEIRS_LOOKS
-        with anyio.move_on_after(LAST_WORDS_S):
+        with anyio.move_on_after(LAST_WORDS_S / 20):
             await process.silent.wait()
+        if not process.silent.is_set():
+            self._bury_heirs()  # one of them holds the pipe open
+            with anyio.move_on_after(LAST_WORDS_S):
+                await process.silent.wait()
         if child.process is process:
             self._gone(child, process, code)
 
@@ -320,12 +336,13 @@ class Supervisor:
         child.page.close()
         self._echoes.forget(self._heart(child))
         kind = classify(code, killed_for=child.killed_for, oom=code < 0 and self._short_of_memory())
-        why = f" ({child.health.why})" if kind in {ExitClass.HUNG, ExitClass.SLOW_START} else ""
         child.process = child.line = None
         child.ready = False
-        child.last_exit = describe(code) + (
-            why or (" (out of memory)" if code < 0 and kind is ExitClass.OOM else "")
-        )
+        child.last_exit = describe(code)
+        if kind in {ExitClass.HUNG, ExitClass.SLOW_START}:
+            child.last_exit += f" ({child.health.why})"
+        elif kind is ExitClass.OOM and code < 0:
+            child.last_exit += " (out of memory)"
         reason = log.why_unusable(name, process.tail)
         self._tell_end(child, process.pid, code, kind, reason)
         tail = "\n".join(log.parse(name, line).text for line in process.last_words)
@@ -353,13 +370,14 @@ class Supervisor:
         # They stop one after the other, and the catalog is the last: nobody before it may use
         # up the time.
         left_s = max(self._over_at - anyio.current_time(), 0.0)
-        drain_s = min(child.spec.drain_s, left_s / 2)
+        deaf = child.health.life in {Life.STOPPED, Life.STUCK}
+        drain_s = 0.0 if deaf else min(child.spec.drain_s, left_s / 2)
         await self._end(
             child,
             process,
             partial(self._ask_to_drain, child, drain_s),
             drain_s,
-            term_s=min(TERM_S, left_s / 8),
+            term_s=0.0 if deaf else min(TERM_S, left_s / 8),
             kill_s=min(ABANDON_S, max(left_s / 8, 0.5)),
         )
 
@@ -387,17 +405,15 @@ class Supervisor:
     # ── health ──
 
     async def _watch_health(self) -> None:
-        with contextlib.closing(OomWatch()) as oom:
-            self._oom = oom
-            while True:
-                await anyio.sleep(self._limits.interval_s)
-                self._short_of_memory()
-                for child in self._children.values():
-                    if child.process is not None:
-                        self._look(child, child.process)
-                if self._heirs_looks:
-                    self._heirs_looks -= 1
-                    self._bury_heirs()
+        while True:
+            await anyio.sleep(self._limits.interval_s)
+            self._short_of_memory()
+            for child in self._children.values():
+                if child.process is not None:
+                    self._look(child, child.process)
+            if self._heirs_looks:
+                self._heirs_looks -= 1
+                self._bury_heirs()
 
     def _look(self, child: _Child, process: Process) -> None:
         vital = process.vital()

@@ -4,6 +4,7 @@
 belongs to that very process, so a recycled pid can never be mistaken for it.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -59,10 +60,14 @@ class OomWatch:
     """
 
     def __init__(self) -> None:
-        self._descriptor = os.open("/proc/vmstat", os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor: int | None = None
+        with contextlib.suppress(OSError):  # hidden in some containers: then nobody is told apart
+            self._descriptor = os.open("/proc/vmstat", os.O_RDONLY | os.O_CLOEXEC)
         self._kills = self._read()
 
     def _read(self) -> int:
+        if self._descriptor is None:
+            return 0
         text = os.pread(self._descriptor, 1 << 16, 0)
         at = text.find(b"\noom_kill ")
         return int(text[at + 10 :].split(None, 1)[0]) if at >= 0 else 0
@@ -73,4 +78,5 @@ class OomWatch:
         return self._kills - before
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)

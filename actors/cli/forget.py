@@ -20,7 +20,7 @@ from actors.cli.reach import Door, reach
 from actors.library.paths import printable
 from actors.messages import AskBelow, Below, Done, Forget, Forgot, RebuildIndex
 
-#: a folder of a hundred thousand photos
+#: seconds for ten thousand files, on a machine that does other things
 FORGET_S = 600.0
 
 
@@ -48,27 +48,24 @@ def forget(
             err=True,
         ):
             fail("nothing was forgotten", EXIT_NO)
-        forgot = await door.ask(Forget(place), Forgot, FORGET_S)
+        steps = [await door.ask(Forget(place), Forgot, FORGET_S)]
+        while steps[-1].more:
+            steps.append(await door.ask(Forget(place), Forgot, FORGET_S))
         await door.ask(RebuildIndex(), Done, FORGET_S)
-        _report(forgot, as_json=as_json)
+        _report(steps, as_json=as_json)
 
     reach(data, ask)
 
 
-def _report(forgot: Forgot, *, as_json: bool) -> None:
-    elsewhere = [printable(each) for each in forgot.elsewhere]
+def _report(steps: list[Forgot], *, as_json: bool) -> None:
+    files, photos = sum(each.files for each in steps), sum(each.photos for each in steps)
+    kept = len({content for each in steps for content in each.kept})
+    elsewhere = [printable(path) for each in steps for path in each.elsewhere]
     if as_json:
-        console.print_json(
-            {
-                "files": forgot.files,
-                "photos": forgot.photos,
-                "kept": forgot.kept,
-                "elsewhere": elsewhere,
-            }
-        )
+        console.print_json({"files": files, "photos": photos, "kept": kept, "elsewhere": elsewhere})
         return
-    sys.stdout.write(f"forgot {forgot.files} files, {forgot.photos} photos\n")
-    if forgot.kept:
-        sys.stdout.write(f"{forgot.kept} photos stay, because other files hold them too:\n")
+    sys.stdout.write(f"forgot {files} files, {photos} photos\n")
+    if kept:
+        sys.stdout.write(f"{kept} photos stay, because other files hold them too:\n")
         for each in elsewhere:
             sys.stdout.write(f"  {plain(each)}\n")

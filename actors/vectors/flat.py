@@ -83,12 +83,14 @@ class FlatIndex:
 
     def add(self, ids: ArrayLike, vectors: ArrayLike) -> None:
         keys, rows = usable_pairs(ids, vectors, self.dimensions)
-        for key, half in zip(keys.tolist(), rows.astype(np.float16), strict=True):
-            row = self._rows.get(key)
-            if row is None:
-                row = self._append(key)
-            block, at = divmod(row, self.block_rows)
-            self._blocks[block].half[at] = half
+        last = {key: place for place, key in enumerate(keys.tolist())}
+        halves = rows[list(last.values())].astype(np.float16)
+        self._append([key for key in last if key not in self._rows])
+        places = np.fromiter((self._rows[key] for key in last), np.int64, len(last))
+        blocks, at = np.divmod(places, self.block_rows)
+        for block in np.unique(blocks):
+            here = blocks == block
+            self._blocks[block].half[at[here]] = halves[here]
 
     def remove(self, ids: ArrayLike) -> int:
         before = len(self)
@@ -161,14 +163,17 @@ class FlatIndex:
         for block in self._blocks:
             yield block.ids[: block.count].copy(), block.half[: block.count].astype(np.float32)
 
-    def _append(self, key: int) -> int:
-        row = len(self._rows)
-        block = row // self.block_rows
-        if block == len(self._blocks):
-            self._blocks.append(_Block(self.dimensions, self.block_rows))
-        self._blocks[block].append(key)
-        self._rows[key] = row
-        return row
+    def _append(self, keys: list[int]) -> None:
+        """Give each of *keys*, all new, a row; whatever lies there is its vector for now."""
+        while keys:
+            row = len(self._rows)
+            block, at = divmod(row, self.block_rows)
+            if block == len(self._blocks):
+                self._blocks.append(_Block(self.dimensions, self.block_rows))
+            some = keys[: self.block_rows - at]
+            self._blocks[block].append(some)
+            self._rows.update(zip(some, range(row, row + len(some)), strict=True))
+            keys = keys[len(some) :]
 
     def _close_gap(self, row: int) -> None:
         """Fill the freed *row* with the last one; the dict has lost the freed id already."""
@@ -226,10 +231,10 @@ class _Block:
     def count(self, count: int) -> None:
         self._index.ntotal = count
 
-    def append(self, key: int) -> None:
+    def append(self, keys: list[int]) -> None:
         count = self.count
-        self.ids[count] = key
-        self.count = count + 1
+        self.ids[count : count + len(keys)] = keys
+        self.count = count + len(keys)
 
     def fill(self, ids: Ids, vectors: NDArray[np.float16]) -> None:
         self.ids[: len(ids)] = ids

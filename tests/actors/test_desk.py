@@ -133,9 +133,9 @@ async def test_forgetting_takes_files_lines_and_old_copies_along(catalog, desk, 
         '{"timestamp":"t","from":"decode.0","level":"debug","event":"/photos/secret.jpg"}\n'
     )
     assert await desk.handle(AskBelow(b"/photos/secret.jpg"), catalog.now) == Below(1, 1)
-    assert await desk.handle(Forget(b"/photos/secret.jpg"), catalog.now) == Forgot(1, 1, 0, [])
+    assert await desk.handle(Forget(b"/photos/secret.jpg"), catalog.now) == Forgot(1, 1, [], [])
     assert await desk.handle(Forget(b"/photos/copy.jpg"), catalog.now) == Forgot(
-        1, 0, 1, [b"/photos/twin.jpg"]
+        1, 0, [3], [b"/photos/twin.jpg"]
     )
     left = sorted(path.name for path in (tmp_path / "derived").rglob("*") if path.is_file())
     kept = sorted(digest_of(name).hex() for name in (b"beach.jpg", b"copy.jpg"))
@@ -157,3 +157,30 @@ async def test_a_picture_that_nobody_wanted_leaves_no_thumbnails(catalog, desk, 
     await catalog.settle(decoded(task))
     await desk.discard(catalog.writer.take_unwanted())
     assert [path for path in (tmp_path / "derived").rglob("*") if path.is_file()] == []
+
+
+async def test_a_large_folder_is_forgotten_in_several_answers(catalog, desk, monkeypatch):
+    monkeypatch.setattr("actors.desk.STEP", 2)
+    monkeypatch.setattr("actors.desk.STEPS", 2)
+    await catalog.see(*[b"%d.jpg" % i for i in range(6)], directory=b"trip")
+    await catalog.see(b"copy.jpg")
+    # the first and the last of the folder are one photo, and so are the second and the copy
+    same = {b"5.jpg": b"0.jpg", b"copy.jpg": b"1.jpg"}
+    tasks = await catalog.decodes()
+    names = {task.id: task.path.rpartition(b"/")[2] for task in tasks}
+    await catalog.settle(
+        *[decoded(task, same.get(names[task.id], names[task.id])) for task in tasks]
+    )
+    first = await desk.handle(Forget(b"/photos/trip"), catalog.now)
+    rest = await desk.handle(Forget(b"/photos/trip"), catalog.now)
+    assert (first.files, first.more, rest.files, rest.more) == (4, True, 2, False)
+    assert first.photos + rest.photos == 4
+    assert (first.elsewhere, rest.elsewhere) == ([b"/photos/copy.jpg"], [])
+    assert (await catalog.totals()).files == 1
+
+
+async def test_a_photo_that_only_a_missing_file_still_holds_is_told_as_kept(catalog, desk):
+    await catalog.index(b"a.jpg", b"on a disk that is away.jpg", same=b"beach")
+    await catalog.lose(b"on a disk that is away.jpg")
+    forgot = await desk.handle(Forget(b"/photos/a.jpg"), catalog.now)
+    assert forgot == Forgot(1, 0, [1], [b"/photos/on a disk that is away.jpg"])

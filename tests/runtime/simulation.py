@@ -9,6 +9,7 @@ What is durable: which tasks there are, and which are committed.  All else dies 
 process.  After every step the books are checked (`World.check`).
 """
 
+import functools
 import hashlib
 import heapq
 import random
@@ -70,7 +71,7 @@ class Process:
             del self.peers[name]
         self.on_down(name, incarnation)
 
-    def hear(self, sender: str, epoch: int, message: tuple) -> None:
+    def hear(self, sender: str, epoch: int, message: tuple[object, ...]) -> None:
         if epoch < self.newest.get(sender, 0):
             self.world.log("stale", self.name, sender, epoch)
             self.on_stale(sender, epoch, message)
@@ -79,8 +80,8 @@ class Process:
 
     def on_up(self, name: str) -> None: ...
     def on_down(self, name: str, incarnation: int) -> None: ...
-    def on_stale(self, sender: str, epoch: int, message: tuple) -> None: ...
-    def on_message(self, sender: str, epoch: int, message: tuple) -> None: ...
+    def on_stale(self, sender: str, epoch: int, message: tuple[object, ...]) -> None: ...
+    def on_message(self, sender: str, epoch: int, message: tuple[object, ...]) -> None: ...
 
 
 class Provider(Process):
@@ -129,7 +130,7 @@ class Provider(Process):
 
     def deliver(self):
         for name in self.demand.waiting():
-            tasks = []
+            tasks: list[int] = []
             while self.queue and len(tasks) < self.demand.room(name):
                 task = self.queue.popleft()
                 assert task not in self.owner, "A10: a task has two owners"
@@ -284,7 +285,9 @@ class World:
         ends = [end for cut, begin, end in self.cuts if cut == pair and begin <= self.now < end]
         return max(ends, default=self.now)
 
-    def send(self, sender: Process, name: str, incarnation: int, message: tuple) -> None:
+    def send(
+        self, sender: Process, name: str, incarnation: int, message: tuple[object, ...]
+    ) -> None:
         network = self.network
         copies = 1 + (self.rng.random() < network.double)
         for _ in range(copies):
@@ -314,7 +317,7 @@ class World:
                 case restart.Spawn(name):
                     self.spawn(name)
                 case restart.Wake(name, after_s, turn):
-                    self.after(after_s, lambda n=name, t=turn: self._due(n, t))
+                    self.after(after_s, functools.partial(self._due, name, turn))
                 case _:
                     raise AssertionError(effect)
 

@@ -92,6 +92,7 @@ def kill_one(run_dir, backend, *, ready, after_s):
     return time.monotonic() - begin
 
 
+@pytest.mark.timeout(120 + 10 * ROUNDS)
 def test_c04_a_killed_supervisor_leaves_nobody_behind(anyio_backend_name, base, record_property):
     """At any moment of its life: while it starts, and while its children hang."""
     rng = random.Random(4)

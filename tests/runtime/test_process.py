@@ -105,6 +105,16 @@ async def test_c11_a_tree_of_stubborn_children_stops_within_its_budget_and_right
         assert first == names[::-1]  # each of them was asked, the last one too
 
 
+async def test_c11_who_cannot_hear_is_not_asked():
+    async with stage(scapegoat("goat", drain_s=30)) as s:
+        os.kill((await s.ask("goat", AskPid())).pid, signal.SIGSTOP)
+        await s.wait("stopped", "goat")
+        s.supervisor.stop()
+        with anyio.fail_after(2):
+            assert await s.supervisor.wait_stopped() == 0
+        assert ladder(s, "goat") == ["kill"]
+
+
 async def test_c11_a_second_request_ends_everybody_at_once():
     told = ScapegoatSettings(drain="wait")
     async with stage(scapegoat("a", told), scapegoat("b", told)) as s:
@@ -133,6 +143,21 @@ async def test_a_process_that_cannot_be_killed_is_left_behind_and_replaced(monke
                 await anyio.sleep(0.02)
         assert len(s.said("died", "goat")) == 1
         assert s.state("goat").state == "ready"
+
+
+async def test_a_machine_without_room_for_a_process_is_asked_again(monkeypatch):
+    spawn = Process.spawn
+    failures = iter([OSError(11, "Resource temporarily unavailable")] * 3)
+
+    def fail_first(*birth):
+        for error in failures:
+            raise error
+        return spawn(*birth)
+
+    monkeypatch.setattr(Process, "spawn", fail_first)
+    async with stage(scapegoat("goat")) as s:
+        assert len(s.said("not_spawned", "goat")) == 3
+        assert len(s.said("spawned", "goat")) == 1
 
 
 # ── what it leaves ──────────────────────────────────────────────────────────────────────────
@@ -171,6 +196,7 @@ def fd(name):
     return os.path.lexists(f"/proc/self/fd/{name}")
 
 
+@pytest.mark.timeout(120 + 10 * RESTARTS)
 async def test_c16_restarts_leave_nothing_behind(tmp_path):
     swift = Backoff(base_s=0.001, cap_s=0.002)
     tree = GroupSpec(

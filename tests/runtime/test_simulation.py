@@ -27,7 +27,7 @@ def test_b01_everything_is_committed_once_whatever_the_network_does(first):
 
 
 def test_b01_the_faults_do_happen():
-    seen = {key: 0 for key in ("drop", "die", "stale", "commit")}
+    seen = dict.fromkeys(("drop", "die", "stale", "commit"), 0)
     reruns = 0
     for seed in range(40):
         world = World(seed).run()

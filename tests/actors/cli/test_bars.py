@@ -46,21 +46,25 @@ def test_a_clock(seconds, text):
     assert clock(seconds) == text
 
 
+@pytest.fixture
+def drawn():
+    return io.StringIO()
+
+
 @pytest.mark.parametrize("stages", [WALKING, BUSY, DONE, []])
-def test_bars_can_be_drawn_for_everything_that_has_a_line(stages):
-    out = Console(file=io.StringIO(), width=120, force_terminal=True)
+def test_bars_can_be_drawn_for_everything_that_has_a_line(stages, drawn):
+    out = Console(file=drawn, width=120, force_terminal=True)
     out.print(bars(stages))
-    drawn = out.file.getvalue()
-    assert drawn.count("\n") == max(len(stages), 1)
+    assert drawn.getvalue().count("\n") == max(len(stages), 1)
     if stages:
-        assert "decoded" in drawn
+        assert "decoded" in drawn.getvalue()
 
 
-def test_lines_come_at_once_and_then_every_few_seconds(monkeypatch):
-    now, said = 100.0, []
+def test_lines_come_at_once_and_then_every_few_seconds(monkeypatch, drawn):
+    now = 100.0
+    said: list[str] = []
     monkeypatch.setattr("actors.cli.bars.anyio.current_time", lambda: now)
-    out = Console(file=io.StringIO())
-    with shown_on(out, said.append) as show:
+    with shown_on(Console(file=drawn), said.append) as show:
         show([Stage("decode", 0, 0, "at least")])  # nothing is known yet
         assert said == []
         show(WALKING)
@@ -73,13 +77,13 @@ def test_lines_come_at_once_and_then_every_few_seconds(monkeypatch):
         now += 50
         show(BUSY)  # nothing new to say
     assert said == [line(WALKING), line(BUSY)]
-    assert out.file.getvalue() == ""
+    assert drawn.getvalue() == ""
 
 
-def test_a_terminal_gets_bars_that_vanish(capsys):
-    out = Console(file=io.StringIO(), width=100, force_terminal=True)
+def test_a_terminal_gets_bars_that_vanish(drawn):
+    out = Console(file=drawn, width=100, force_terminal=True)
     with shown_on(out, pytest.fail) as show:
         show(BUSY)
         show(DONE)
-    assert "embedded" in out.file.getvalue()
-    assert out.file.getvalue().endswith("\x1b[2K")  # the last line is erased
+    assert "embedded" in drawn.getvalue()
+    assert drawn.getvalue().endswith("\x1b[2K")  # the last line is erased

@@ -41,7 +41,7 @@ async def test_a_search_does_not_wait_for_a_look(shared):
 
 
 async def test_a_change_waits_for_a_look_and_a_search_for_a_change(shared):
-    order = []
+    order: list[str | int] = []
     look, change = threading.Event(), threading.Event()
 
     async def remove():

@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# a machine that does other work is slow now and then, and no example is at fault for that
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 

@@ -318,6 +318,7 @@ def _listener(run_dir, name):
     )
     endpoint = f"ipc://{run_dir}/{name}.ipc"
     process = subprocess.Popen([sys.executable, "-c", script, endpoint], stdout=subprocess.PIPE)
+    assert process.stdout is not None
     with process.stdout as out:
         assert out.readline() == b"bound\n"
     return process

@@ -1,5 +1,7 @@
 """Questions under way: each ends once, by its answer, its deadline or a death."""
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -9,14 +11,15 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_an_answer_reaches_whoever_asked():
-    pending = Pending()
+    pending: Pending[Any] = Pending()
     id_, question = pending.open("peer", 10.0)
-    pending.close(id_).answer.resolve("yes")
+    assert pending.close(id_) is question
+    question.answer.resolve("yes")
     assert await question.answer.wait() == "yes"
 
 
 async def test_an_error_is_raised_where_the_answer_is_awaited():
-    pending = Pending()
+    pending: Pending[Any] = Pending()
     _, question = pending.open("peer", 10.0)
     question.answer.fail(ValueError("no"))
     with pytest.raises(ValueError, match="no"):
@@ -24,7 +27,7 @@ async def test_an_error_is_raised_where_the_answer_is_awaited():
 
 
 async def test_what_comes_second_is_ignored():
-    pending = Pending()
+    pending: Pending[Any] = Pending()
     _, question = pending.open("peer", 10.0)
     question.answer.resolve(1)
     question.answer.resolve(2)
@@ -33,16 +36,16 @@ async def test_what_comes_second_is_ignored():
 
 
 async def test_a_question_given_up_may_still_be_answered_without_harm():
-    pending = Pending()
+    pending: Pending[Any] = Pending()
     _, question = pending.open("peer", 10.0)
     with anyio.move_on_after(0.01):
         await question.answer.wait()
     question.answer.resolve(1)
-    question.answer.fail(ValueError)
+    question.answer.fail(ValueError("too late"))
 
 
 async def test_deadlines_are_rounded_up_and_pass_in_order():
-    pending = Pending()
+    pending: Pending[Any] = Pending()
     _, early = pending.open("a", 1.0)
     _, late = pending.open("b", 1.0 + 3 * SLOT_S)
     assert pending.expire(0.99) == []
@@ -53,7 +56,7 @@ async def test_deadlines_are_rounded_up_and_pass_in_order():
 
 async def test_an_answered_question_leaves_nothing_behind():
     """At ten thousand asks a second, ids kept until their deadline would fill the memory."""
-    pending = Pending()
+    pending: Pending[Any] = Pending()
     for _ in range(1000):
         id_, _ = pending.open("peer", 60.0)
         pending.close(id_)
@@ -63,7 +66,7 @@ async def test_an_answered_question_leaves_nothing_behind():
 
 
 async def test_a_death_ends_the_questions_to_the_dead_and_no_others():
-    pending = Pending()
+    pending: Pending[Any] = Pending()
     _, dead = pending.open("dead", 10.0)
     _, alive = pending.open("alive", 10.0)
     assert pending.of("dead") == [dead]

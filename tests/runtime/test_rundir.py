@@ -29,6 +29,7 @@ def holder(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "lock")], cwd=ROOT, stdout=subprocess.PIPE
     )
+    assert process.stdout is not None
     with process.stdout as out:
         assert out.readline() == b"held\n"
         yield process
@@ -75,7 +76,7 @@ def test_c13_a_runtime_directory_of_120_characters_is_refused_with_a_way_out(tmp
     long = tmp_path / ("x" * (120 - len(str(tmp_path)) - 1))
     long.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
-    with pytest.raises(RunDirUnsafe, match="too long for a socket path.*set XDG_RUNTIME_DIR"):
+    with pytest.raises(RunDirUnsafe, match=r"too long for a socket path.*set XDG_RUNTIME_DIR"):
         rundir.make(tmp_path / "data", "run")
 
 

@@ -5,6 +5,7 @@ asynchronous ones.  Nothing here opens anything.
 """
 
 from pathlib import Path
+from urllib.parse import unquote
 
 from config.paths import absolute
 
@@ -26,8 +27,7 @@ _POSTGRES_NAMES = frozenset(
 def async_url(url: str, base: Path, home: str) -> str:
     """*url* with the asynchronous driver; a relative SQLite path is taken from *base*.
 
-    `sqlite:///a/b` is relative, `sqlite:////a/b` absolute, as in SQLAlchemy, which decodes no
-    percent signs in that part either.
+    `sqlite:///a/b` is relative, `sqlite:////a/b` absolute, and `%41` is an A, as in SQLAlchemy.
 
     Raises:
         ValueError: *url* names no database we know, told as the end of a sentence without
@@ -42,14 +42,14 @@ def async_url(url: str, base: Path, home: str) -> str:
         raise ValueError("must be a sqlite or postgresql URL")
     if not rest.startswith("/"):
         raise ValueError("needs three slashes before a relative path, four before an absolute one")
-    path = rest[1:]
+    path = unquote(rest[1:])
     if path in ("", ":memory:"):
         raise ValueError("must name a file: a database in memory would lose the library")
-    if "?" in path:
+    if "?" in rest:
         raise ValueError("must be a plain path: options after `?` are not understood")
     return sqlite_url(absolute(path, base, home))
 
 
 def sqlite_url(path: Path) -> str:
-    """The URL of the SQLite file at the absolute *path*; SQLAlchemy decodes `%` in it."""
-    return SQLITE + str(path).replace("%", "%25")
+    """The URL of the SQLite file at the absolute *path*."""
+    return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")

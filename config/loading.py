@@ -353,10 +353,10 @@ def _refuse_contradictions(settings: Settings, given: Layer) -> None:
             "library.database", "asks for Postgres: not built yet; use a sqlite URL", NotBuilt
         )
     url = settings.library.database
-    if "?" in url or any("\ud800" <= letter <= "\udfff" for letter in url):
+    if any("\ud800" <= letter <= "\udfff" for letter in url):
         raise wrong(
             "library.database" if "library.database" in given else "data",
-            "must be UTF-8 without `?`, because the database is opened by a URL",
+            "must be UTF-8, because the database is opened by a URL",
         )
     if settings.gateway.host != "127.0.0.1":
         raise wrong("gateway.host", "must be 127.0.0.1: only this machine is served so far")

@@ -120,7 +120,14 @@ def _code_of(error: BaseException) -> int:
     if leaves and all(isinstance(leaf, RecycleMe) for leaf in leaves):
         return EXIT_RECYCLE
     log.logger().critical("crashed", exc_info=error)
-    return EXIT_NO_MEMORY if any(isinstance(leaf, MemoryError) for leaf in leaves) else 1
+    return EXIT_NO_MEMORY if any(_for_want_of_memory(leaf) for leaf in leaves) else 1
+
+
+def _for_want_of_memory(error: BaseException | None) -> bool:
+    """Cleaning up after a `MemoryError` takes memory as well, and may fail in its own way."""
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -220,9 +220,9 @@ class Health:
         if page.thread_ns != self._thread_ns:
             self._thread_ns, self._thread_at, self._cpu_at_tick = page.thread_ns, time, seen.cpu_s
             self._asked_at = None
-        # nobody promised to let the loop run before READY, nor while a phase is named
+        # who begins or ends a phase is not blocked; before READY nobody promised to let it run
         moved = (page.loop_ns, page.sequence) != (self._loop_ns, self._phase)
-        if moved or not seen.ready or _busy(page):
+        if moved or not seen.ready:
             self._loop_ns, self._loop_at = page.loop_ns, time
         if page.sequence != self._phase:
             self._phase = page.sequence

@@ -60,7 +60,7 @@ from runtime.loop import Once, once
 from runtime.mailbox import Mailbox, MailboxStatistics
 from runtime.messages import Down, Up
 from runtime.page import Page
-from runtime.pending import SLOT_S, Pending, PendingStatistics
+from runtime.pending import TICK_S, Pending, PendingStatistics
 from runtime.sockets import Context, Socket, SocketStatistics
 from runtime.wire import Body, Header, Kind, Nack, Writer
 
@@ -234,12 +234,16 @@ class Ref:
             PeerRefused: it said no.
         """
         deadline = anyio.current_time() + seconds
+        deadline_ns = time.monotonic_ns() + int(seconds * 1e9)
         while self.line is None:
             with anyio.move_on_at(deadline) as scope:
                 await self._up.wait()
             if scope.cancelled_caught:
                 raise PeerAway(self.name)
-        return await self._node.ask_line(self.line, body, deadline, seconds)
+        try:
+            return await self._node.ask_line(self.line, body, deadline, deadline_ns)
+        except TimeoutError:
+            raise DeadlinePassed(self.name, seconds) from None
 
     def came_up(self, line: Line) -> None:
         self.line = line
@@ -394,16 +398,19 @@ class Node:
         with scope:
             await socket.pump()
 
-    async def ask_line(self, line: Line, body: Body, deadline: float, seconds: float) -> Body:
+    async def ask_line(self, line: Line, body: Body, deadline: float, deadline_ns: int) -> Body:
+        """The answer, or `TimeoutError`.
+
+        *deadline* is in the loop's time, for ourselves; *deadline_ns* is CLOCK_MONOTONIC, for
+        whoever is asked.
+        """
         id_, question = self._pending.open(line.name, deadline)
         if self._asked is not None:
             self._asked.resolve(None)
             self._asked = None
         try:
-            line.say(Kind.ASK, body, id_, time.monotonic_ns() + int(seconds * 1e9))
+            line.say(Kind.ASK, body, id_, deadline_ns)
             return await question.answer.wait()
-        except TimeoutError:
-            raise DeadlinePassed(line.name, seconds) from None
         finally:
             self._pending.close(id_)
 
@@ -411,7 +418,7 @@ class Node:
         """The one timer of all questions; asleep while there are none."""
         while True:
             while len(self._pending):
-                await anyio.sleep(SLOT_S)
+                await anyio.sleep(TICK_S)
                 for question in self._pending.expire(anyio.current_time()):
                     question.answer.fail(TimeoutError())
             asked: Once[None] = once()

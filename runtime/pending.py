@@ -1,13 +1,11 @@
 """Questions that wait for their answers, with one timer for all of them.
 
-A timer a call is what event loops are slowest at under load.  Deadlines are rounded up into
-slots of 20 ms; one ticker passes over the slots.  An answer resolves its question inside the
-socket's drain, without a task in between.  A question that was answered leaves its slot at
-once: at ten thousand asks a second, ids kept until a deadline ten seconds away would be the
-largest thing in the process.
+A timer a call is what event loops are slowest at under load.  One ticker looks at all open
+questions every `TICK_S`; there are hundreds at most, since each is somebody's task that waits.
+(A wheel of slots was tried: filing and unfiling a question cost more than looking at it.)  An
+answer resolves its question inside the socket's drain, without a task in between.
 """
 
-import math
 from typing import Generic, TypeVar
 
 import msgspec
@@ -16,7 +14,8 @@ from runtime.loop import Once, once
 
 T = TypeVar("T")
 
-SLOT_S = 0.02
+#: how much later than its deadline a question may run out
+TICK_S = 0.02
 
 
 class PendingStatistics(msgspec.Struct, frozen=True):
@@ -29,20 +28,19 @@ class PendingStatistics(msgspec.Struct, frozen=True):
 class Question(Generic[T]):
     """One ask under way."""
 
-    __slots__ = ("answer", "peer", "slot")
+    __slots__ = ("answer", "deadline", "peer")
 
-    def __init__(self, peer: str, slot: int) -> None:
+    def __init__(self, peer: str, deadline: float) -> None:
         self.peer = peer
-        self.slot = slot
+        self.deadline = deadline
         self.answer: Once[T] = once()
 
 
 class Pending(Generic[T]):
-    """Ids → questions, and which of them run out when."""
+    """Ids → questions."""
 
     def __init__(self) -> None:
         self._questions: dict[int, Question[T]] = {}
-        self._slots: dict[int, set[int]] = {}
         self._last_id = 0
         self._highest = 0
         self._expired = 0
@@ -53,41 +51,31 @@ class Pending(Generic[T]):
     def open(self, peer: str, deadline: float) -> tuple[int, Question[T]]:
         """A new question to *peer* that runs out at *deadline*, in the loop's time."""
         self._last_id += 1
-        question: Question[T] = Question(peer, math.ceil(deadline / SLOT_S))
+        question: Question[T] = Question(peer, deadline)
         self._questions[self._last_id] = question
-        self._slots.setdefault(question.slot, set()).add(self._last_id)
         self._highest = max(self._highest, len(self._questions))
         return self._last_id, question
 
     def close(self, id: int) -> Question[T] | None:  # noqa: A002 - the wire's own word
         """Forget a question."""
-        question = self._questions.pop(id, None)
-        if question is not None:
-            slot = self._slots[question.slot]
-            slot.discard(id)
-            if not slot:
-                del self._slots[question.slot]
-        return question
+        return self._questions.pop(id, None)
 
     def of(self, peer: str) -> list[Question[T]]:
         """Forget and return every question to *peer*."""
-        ids = [each for each, question in self._questions.items() if question.peer == peer]
-        return [question for each in ids if (question := self.close(each)) is not None]
+        return self._forget([i for i, each in self._questions.items() if each.peer == peer])
 
     def close_all(self) -> list[Question[T]]:
         """Forget and return every question."""
-        questions = list(self._questions.values())
-        self._questions.clear()
-        self._slots.clear()
-        return questions
+        return self._forget(list(self._questions))
 
     def expire(self, now: float) -> list[Question[T]]:
         """Forget and return the questions whose time is over."""
-        due = [slot for slot in self._slots if slot * SLOT_S <= now]
-        ids = [each for slot in due for each in sorted(self._slots[slot])]
-        questions = [question for each in ids if (question := self.close(each)) is not None]
-        self._expired += len(questions)
-        return questions
+        due = self._forget([i for i, each in self._questions.items() if each.deadline <= now])
+        self._expired += len(due)
+        return due
+
+    def _forget(self, ids: list[int]) -> list[Question[T]]:
+        return [self._questions.pop(each) for each in ids]
 
     def statistics(self) -> PendingStatistics:
         return PendingStatistics(len(self._questions), self._highest, self._last_id, self._expired)

@@ -9,6 +9,7 @@ application brings along.
 This file does not know which peers exist, whether they are alive, or what a body means.
 """
 
+import functools
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -179,5 +180,6 @@ class Writer:
         return _header_encoder.encode(header)
 
 
+@functools.cache
 def _tag(body: type[Body]) -> str:
     return str(body.__struct_config__.tag)

@@ -167,6 +167,7 @@ class Exchange(RuleBasedStateMachine):
         self.to_puller: deque[tuple[int, list[int]]] = deque()
         self.to_provider: deque[tuple[int, list[int], int]] = deque()
         self.ghosts: list[tuple[int, int, list[int], int]] = []  #: offers of dead pullers
+        self.unheard: set[int] = set()  #: held by the puller, and queued by a provider new to it
         self.done = set()
         self.clock = 0.0
 
@@ -182,6 +183,7 @@ class Exchange(RuleBasedStateMachine):
     @rule(repeat=st.booleans())
     def provider_hears(self, repeat):
         window, outstanding, delivery = self.to_provider.popleft()
+        self.unheard = set()
         for _ in range(1 + repeat):
             adopted, lost = self.demand.offer("w", self.epoch, window, outstanding, delivery)
             self.queue = deque(each for each in self.queue if each not in adopted)
@@ -198,7 +200,8 @@ class Exchange(RuleBasedStateMachine):
     @rule()
     def puller_receives(self):
         delivery, ids = self.to_puller.popleft()
-        assert self.offer.deliver(delivery, ids) == ids
+        room = self.offer.room  # less than was offered once, when it drains
+        assert self.offer.deliver(delivery, ids) == ids[:room]
 
     @precondition(lambda self: self.offer.outstanding)
     @rule(known=st.booleans())
@@ -206,6 +209,9 @@ class Exchange(RuleBasedStateMachine):
         item = next(iter(self.offer.outstanding))
         self.done.add(item)
         self.offer.settle([item])
+        if item in self.unheard:
+            self.queue.remove(item)
+            self.unheard.remove(item)
         if known:  # the provider is the one who commits
             self.demand.settled([item])
 
@@ -215,11 +221,13 @@ class Exchange(RuleBasedStateMachine):
     @rule()
     def puller_gives_one_back(self):
         """As while draining: it will not be done here."""
-        self.offer.settle([next(reversed(self.offer.outstanding))])
+        item = next(reversed(self.offer.outstanding))
+        self.offer.settle([item])
+        self.unheard.discard(item)
 
     @rule(window=st.sampled_from([0, WINDOW]))
     def puller_is_drained_or_not(self, window):
-        self.offer.window = max(window, len(self.offer.outstanding) + self._flying())
+        self.offer.window = window
 
     @rule()
     def puller_dies(self):
@@ -227,6 +235,7 @@ class Exchange(RuleBasedStateMachine):
         self.to_provider.clear()
         self.to_puller.clear()
         self._give_back(self.demand.gone("w", self.epoch))
+        self.unheard = set()
         self.epoch += 1
         self.offer = Offer(self.WINDOW)
 
@@ -237,8 +246,8 @@ class Exchange(RuleBasedStateMachine):
         self.to_puller.clear()
         self.demand = Demand()
         self.offer.renew()
-        held = self.offer.outstanding
-        self.queue = deque(each for each in self.ITEMS if each not in {*self.done, *held})
+        self.queue = deque(each for each in self.ITEMS if each not in self.done)
+        self.unheard = set(self.offer.outstanding)
 
     @precondition(lambda self: self.ghosts)
     @rule()
@@ -272,7 +281,8 @@ class Exchange(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost_or_doubled(self):
         flying = [each for _, ids in self.to_puller for each in ids]
-        places = [*self.queue, *flying, *self.offer.outstanding]
+        queued = [each for each in self.queue if each not in self.unheard]
+        places = [*queued, *flying, *self.offer.outstanding]
         assert len(places) == len(set(places))
         # what was given back is on its way: the provider hears of it with the next offer
         known = {each for puller in self.demand._pullers.values() for each in puller.taken}

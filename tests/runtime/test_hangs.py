@@ -48,9 +48,9 @@ HANGS = {
 }
 
 
-async def test_c06_a_phase_past_its_deadline_is_dumped_killed_and_told():
-    """Six processes hang at once, each in its own way."""
-    goats = [scapegoat(name) for name in HANGS]
+async def test_c06_a_phase_past_its_deadline_is_dumped_killed_and_told(anyio_backend_name):
+    """Six processes hang at once, each in its own way, on the loop of their supervisor."""
+    goats = [scapegoat(name, backend=anyio_backend_name) for name in HANGS]
     witness = scapegoat("witness", peers=tuple(HANGS))
     async with stage(*goats, witness, limits=HASTY) as s:
         for name, (strike, _) in HANGS.items():
@@ -123,8 +123,8 @@ async def test_c06_a_child_that_hangs_while_it_stops_comes_to_its_end_by_the_lad
         assert s.said("ended", "goat")[0]["class"] == "stopped"
 
 
-async def test_c07_a_long_legal_call_that_says_so_is_not_killed():
-    async with stage(scapegoat("goat"), limits=HASTY) as s:
+async def test_c07_a_long_legal_call_that_says_so_is_not_killed(anyio_backend_name):
+    async with stage(scapegoat("goat", backend=anyio_backend_name), limits=HASTY) as s:
         pid = (await s.ask("goat", AskPid())).pid
         await s.ask("goat", Extend(seconds=0.8, times=6), seconds=60)
         assert (await s.ask("goat", AskPid())).pid == pid

@@ -255,6 +255,57 @@ def test_a_start_may_keep_the_gil_and_block_its_loop():
     assert child.lives == [Life.LOADING, Life.READY]
 
 
+def test_a_loop_that_was_blocked_while_loading_has_time_to_tick_once_ready():
+    child = Child(ready=False)
+    child.hang(loop=False)
+    child.run(100)
+    child.hang(ready=True, stage=Stage.READY)
+    child.run(8)
+    child.hang(loop=True)
+    child.run(10)
+    assert child.lives == [Life.LOADING, Life.READY]
+
+
+def test_a_busy_loop_in_python_gets_no_second_half():
+    child = Child()
+    child.phase(10)
+    child.hang(cpu=1.0, loop=False)
+    child.run(9)
+    child.hang(thread=False)  # between two ticks, as at most looks
+    child.run(1.5)
+    child.hang(thread=True)
+    child.run(10)
+    assert child.when(Kill) == pytest.approx([12.5], abs=1)
+
+
+def test_who_computes_can_run_whatever_became_of_its_echo():
+    child = Child()
+    child.phase(10)
+    child.hang(thread=False, loop=False, echo=False, cpu=1.0)
+    child.run(20)
+    assert Life.STUCK not in child.lives
+    assert len(child.when(Kill)) == 1
+
+
+def test_an_echo_that_was_missed_once_is_asked_for_again():
+    child = Child()
+    child.phase(10)
+    child.run(8)
+    child.hang(thread=False, echo=False)
+    child.run(3)
+    assert len(child.when(AskEcho)) == 1
+    child.idle()
+    child.hang(thread=True, echo=True)
+    child.run(30)
+    child.phase(10)
+    child.run(5)
+    child.hang(thread=False)
+    child.run(20)
+    assert len(child.when(AskEcho)) == 2
+    assert Life.STUCK not in child.lives
+    assert len(child.when(Kill)) == 1
+
+
 def test_a_phase_that_blocks_the_loop_leaves_no_suspicion_behind():
     child = Child()
     child.phase(60)
@@ -370,6 +421,19 @@ def test_b02_a_jump_during_the_grace_does_not_end_it():
     child.phase(10)
     child.run(10.5)
     assert child.lives[-1] is Life.SUSPECT
+    child.now += HOUR
+    child.look()
+    assert not child.when(Kill)
+    child.idle()
+    child.run(10)
+    assert not child.when(Kill)
+
+
+def test_b02_nobody_is_judged_at_the_first_look_after_a_jump():
+    child = Child()
+    child.phase(10)
+    child.run(12)
+    assert child.lives[-1] is Life.SUSPECT  # and to be killed at the next look
     child.now += HOUR
     child.look()
     assert not child.when(Kill)

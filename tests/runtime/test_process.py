@@ -69,8 +69,9 @@ def ladder(s, name):
     return [each["step"] for each in s.said("stopping", name)]
 
 
-async def test_c11_a_stop_while_loading_waits_for_nobody():
-    loading = scapegoat("goat", ScapegoatSettings(start="sleep"), drain_s=30)
+async def test_c11_a_stop_while_loading_waits_for_nobody(anyio_backend_name):
+    told = ScapegoatSettings(start="sleep")
+    loading = scapegoat("goat", told, drain_s=30, backend=anyio_backend_name)
     async with stage(loading, ready=False) as s:
         with anyio.fail_after(60):
             while s.state("goat").life != "loading":

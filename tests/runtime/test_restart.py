@@ -382,6 +382,37 @@ def test_two_lost_gpu_contexts_far_apart_have_two_reasons():
     assert drain(core, die(core, "face", 62, code=EXIT_STICKY_GPU)) == ["spawn face"]
 
 
+def test_a_lost_gpu_does_not_bring_back_who_cannot_work_at_all():
+    core = group(Policy("embed", on_limit=OnLimit.ISOLATE), "face")
+    drain(core, die(core, "embed", 1, code=EXIT_STICKY_GPU))
+    die(core, "embed", 2, code=EXIT_CONFIG)
+    assert isolation(die(core, "face", 3, code=EXIT_STICKY_GPU)) == ("face", 300.0)
+    assert core.state("embed") is State.BROKEN
+
+
+def test_a_lost_gpu_isolates_who_is_on_its_way_out_already_without_a_second_word():
+    core = group("other", "embed", "face", strategy=Strategy.ONE_FOR_ALL)
+    drain(core, die(core, "face", 1, code=EXIT_STICKY_GPU), 1)
+    for name in ("other", "embed", "face"):
+        core.step(Ready(name), 2)
+    assert die(core, "other", 3) == [Terminate("face")]
+    effects = die(core, "embed", 4, code=EXIT_STICKY_GPU)
+    assert isolation(effects) == ("embed", 300.0)
+    assert Terminate("face") not in effects
+    effects = die(core, "face", 5, code=0)
+    assert isolation(effects) == ("face", 300.0)
+    assert [each.name for each in effects if isinstance(each, Wake)] == ["face", "other"]
+
+
+def test_a_child_that_was_ready_after_its_isolation_has_its_restarts_again():
+    core = group("b", Policy("a", on_limit=OnLimit.ISOLATE), intensity=Intensity(1, 60))
+    drain(core, die(core, "a", 1))
+    die(core, "a", 2)
+    core.step(Due("a"), 302)
+    core.step(Ready("a"), 303)
+    assert drain(core, die(core, "a", 304), 304) == ["spawn a"]
+
+
 def test_a_wake_up_that_was_overtaken_does_not_end_an_isolation():
     core = group("embed", "face")
     (wake,) = die(core, "embed", 1, code=EXIT_STICKY_GPU)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ HOLD = (
 
 
 @pytest.fixture
-def base(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return tmp_path / f"obscura-{os.getuid()}"
+def base(monkeypatch):
+    """As short as those of real systems: pytest's own are too long for a socket, some of them."""
+    with tempfile.TemporaryDirectory(prefix="obs") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder, f"obscura-{os.getuid()}")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from runtime import wire
 from runtime.errors import FrameBroken, Unsupported
-from runtime.messages import AnyControl, Down, Up
+from runtime.messages import AnyControl, Down, Ready, Up
 from runtime.wire import Kind
 
 CODEC = wire.Codec(AnyControl)
@@ -79,3 +79,32 @@ def test_a20_random_bytes_raise_nothing_but_our_own(header, body):
 def test_every_message_survives_the_round_trip(name, incarnation):
     frames = CODEC.encode(Kind.TELL, Up(name, incarnation), id=0, sender="s", epoch=1)
     assert CODEC.decode_body(wire.decode_header(frames[0]), frames[1]) == Up(name, incarnation)
+
+
+def test_a_writer_says_what_the_codec_says_whichever_header_it_kept():
+    writer = wire.Writer(CODEC, "s", 1)
+    for cause in (b"", b"", b"c" * 16, b"d" * 16, b""):
+        for body in (Up("x", 1), Up("y", 2)):
+            plain = CODEC.encode(Kind.TELL, body, id=0, sender="s", epoch=1, trace=cause)
+            assert list(writer.tell(body, cause)) == plain
+            assert list(writer.write(Kind.TELL, body, 0, 0, cause)) == plain
+
+
+def test_a_body_that_is_not_what_its_header_says_is_broken():
+    head, _ = CODEC.encode(Kind.TELL, Up("x", 1), id=0, sender="s", epoch=1)
+    _, ready = CODEC.encode(Kind.TELL, Ready(), id=0, sender="s", epoch=1)
+    with pytest.raises(FrameBroken, match="unreadable body"):
+        CODEC.decode_body(wire.decode_header(head), ready)
+
+
+@pytest.mark.parametrize("kind", [-1, 4, 255])
+def test_a_kind_that_does_not_exist_is_broken(kind):
+    fields = msgspec.msgpack.decode(GOLDEN[0][0][0])
+    with pytest.raises(FrameBroken, match=f"kind {kind}"):
+        wire.decode_header(msgspec.msgpack.encode([fields[0], kind, *fields[2:]]))
+
+
+def test_an_oversized_body_is_not_even_looked_at():
+    header = wire.decode_header(GOLDEN[0][0][0])
+    with pytest.raises(FrameBroken, match="above"):
+        CODEC.decode_body(header, bytes(wire.MAX_BODY_BYTES + 1))

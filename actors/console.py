@@ -105,7 +105,7 @@ def _printable(text: str) -> str:
 
 def print_record(record: Record) -> None:
     """One line of `logs`."""
-    out = _stdout()
+    out = stdout()
     try:
         at = f"{datetime.fromisoformat(record.at).astimezone():%Y-%m-%d %H:%M:%S.%f}"[:-3]
     except ValueError:
@@ -120,7 +120,7 @@ def print_record(record: Record) -> None:
         out.print(Text("\n".join(lines), style="dim"), soft_wrap=True)
 
 
-def _stdout() -> RichConsole:
+def stdout() -> RichConsole:
     """Standard output; where no terminal gives a width, lines are as long as they are."""
     return RichConsole(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED)
 
@@ -138,7 +138,7 @@ def print_found(found: Found) -> None:
     table.add_column("photo", overflow="fold")
     for hit in found.hits:
         table.add_row(f"{hit.score:.3f}", hit.taken_at or "", _plain(hit.path))
-    _stdout().print(table)
+    stdout().print(table)
     if found.demo:
         sys.stderr.write("demo model: understands drawings only\n")
 
@@ -158,7 +158,7 @@ def print_summary(summary: msgspec.Struct, *, as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
-    out = _stdout()
+    out = stdout()
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in msgspec.structs.asdict(summary).items():
         table.add_row(name.replace("_", " "), str(value))
@@ -167,7 +167,7 @@ def print_summary(summary: msgspec.Struct, *, as_json: bool) -> None:
 
 def print_status(status: Status, totals: Totals) -> None:
     """The whole system at a glance."""
-    out = _stdout()
+    out = stdout()
     out.print(
         f"{totals.files} files: {totals.indexed} indexed, {totals.pending} to do, "
         f"{totals.duplicates} duplicates, {totals.skipped} skipped, {totals.dead} unreadable"

@@ -43,7 +43,7 @@ from actors.web.server import bind, read_address, server, write_address
 from actors.web.thumbnails import Thumbnails
 from runtime import log
 from runtime.actor import Actor
-from runtime.errors import Busy, PeerAway
+from runtime.errors import Busy, PeerAway, PeerRestarted
 from runtime.messages import Down
 from runtime.node import SUPERVISOR, Line
 from runtime.wire import MAX_BODY_BYTES, Body
@@ -136,9 +136,15 @@ class Gateway(Actor):
             case Owner():
                 return await self.ref("catalog").ask(message, OWNER_S)
             case OwnerOfIndex():
-                return await self.ref("index").ask(message, OWNER_S)
+                return await self._ask_index(message)
             case _:
                 raise NotImplementedError(type(message).__name__)
+
+    async def _ask_index(self, message: OwnerOfIndex) -> Body:
+        try:
+            return await self.ref("index").ask(message, OWNER_S)
+        except PeerRestarted:  # as it does to be built anew; asked twice, it does the same
+            return await self.ref("index").ask(message, OWNER_S)
 
     async def on_up(self, name: str) -> None:
         if name == "text":

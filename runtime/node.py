@@ -56,7 +56,7 @@ from runtime.errors import (
     Unsupported,
     WindowBroken,
 )
-from runtime.loop import Once, once
+from runtime.loop import MOST, Once, once
 from runtime.mailbox import Mailbox, MailboxStatistics
 from runtime.messages import Down, Up
 from runtime.page import Page
@@ -347,6 +347,7 @@ class Node:
         known = self._ups.get(up.name)
         if up.incarnation < self._newest.get(up.name, 0) or known == up:
             return False
+        self._hear_out(up.name)
         self._newest[up.name] = up.incarnation
         self._ups[up.name] = up
         if up.name in self._refs:
@@ -372,6 +373,7 @@ class Node:
 
     def peer_down(self, down: Down) -> None:
         """Drop the line to a dead incarnation and what lay with it."""
+        self._hear_out(down.name)
         self._newest[down.name] = max(self._newest.get(down.name, 0), down.incarnation + 1)
         for identity in [
             identity
@@ -384,6 +386,13 @@ class Node:
             del self._ups[down.name]
             if down.name in self._refs:
                 self._hang_up(down.name)
+
+    def _hear_out(self, name: str) -> None:
+        """What it said before it died came before the news of its death, by another way."""
+        if name in self._dealers:
+            socket, _ = self._dealers[name]
+            while socket.drain(MOST) == MOST:
+                pass
 
     def _hang_up(self, name: str) -> None:
         self._refs[name].went_down()

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -155,4 +154,4 @@ def _print(letters: list[Letter]) -> None:
             Text(plain(each.reason)),
             Text(plain(printable(each.path))),
         )
-    Console(highlight=False).print(table)
+    console.stdout().print(table)

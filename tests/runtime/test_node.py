@@ -270,6 +270,23 @@ async def test_a_trace_travels_with_what_it_caused(run_dir):
             assert (await there.mailbox.get()).header.trace == each
 
 
+async def test_an_answer_that_came_before_the_news_of_its_senders_death_counts(run_dir):
+    """As of who answers and then ends: the two come by different ways."""
+    async with pair(run_dir) as (here, there), anyio.create_task_group() as tasks:
+        here.ref("there")
+        here.peer_up(Up("there", 5))
+
+        async def ask():
+            assert await here.ref("there").ask(Say("?"), 5) == Ok()
+
+        tasks.start_soon(ask)
+        envelope = await there.mailbox.get()
+        envelope.reply(Ok())
+        while not here._dealers["there"][0]._readable():
+            pass  # no turn of the loop, which would deliver it
+        here.peer_down(Down("there", 5, "exit 86", False, []))
+
+
 async def test_a11_a_ghost_gets_no_line_and_its_answers_resolve_nothing(run_dir):
     async with pair(run_dir) as (here, there), anyio.create_task_group() as tasks:
         here.ref("there")

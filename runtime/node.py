@@ -69,6 +69,8 @@ trace: ContextVar[bytes] = ContextVar("trace", default=b"")
 
 SUPERVISOR = "supervisor"
 
+#: for which a descriptor must tell of nothing before that is doubted
+SILENCE_S = 0.05
 #: lines kept by identity; clients come and go without a `Down`
 MOST_LINES = 4096
 
@@ -183,8 +185,12 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
         return self.header.kind == Kind.ASK
 
     def reply(self, body: Body) -> None:
-        if self.asks:
+        if not self.asks:
+            return
+        try:
             self.line.answer(Kind.REPLY, body, self.header.id)
+        except FrameBroken as error:  # too large; who asked may ask for less
+            self.refuse("failed", str(error))
 
     def refuse(self, reason: str, detail: str = "") -> None:
         self.line.answer(Kind.NACK, Nack(reason, detail), self.header.id)
@@ -342,6 +348,12 @@ class Node:
         if self.page is not None:
             self.page.write(time.monotonic_ns(), phase, ids)
 
+    def finished(self, ids: list[int]) -> None:
+        """Leave word that *ids* are done, whatever came of it, and nothing is in hand."""
+        if self.page is not None:
+            self.page.finish(len(ids))
+        self.executing("idle", [])
+
     def peer_up(self, up: Up) -> bool:
         """Note that *up* answers, and dial it if it is a peer of ours; False when known."""
         known = self._ups.get(up.name)
@@ -437,8 +449,10 @@ class Node:
     async def _rescue(self) -> None:
         while True:
             await anyio.sleep(1)
-            for socket in self._sockets().values():
-                socket.rescue()
+            silent = {each: each.received for each in self._sockets().values() if each.silent}
+            await anyio.sleep(SILENCE_S)
+            for socket, received in silent.items():
+                socket.rescue(received)
 
     def _sockets(self) -> dict[str, Socket]:
         sockets = {name: socket for name, (socket, _) in self._dealers.items()}

@@ -42,6 +42,7 @@ from actors.cli.forget import forget
 from actors.cli.logs import logs
 from actors.cli.pause import pause, resume
 from actors.cli.search import search
+from actors.cli.selftest import selftest
 from actors.cli.status import status
 from actors.cli.stop import stop
 from actors.client import Client, NotRunning, Run
@@ -69,6 +70,7 @@ from models.pack import Pack, find_pack, verify
 from models.session import check_one_runtime
 from runtime import log, rundir
 from runtime.errors import AlreadyRunning, RunDirUnsafe, RuntimeFault
+from runtime.exits import ExitClass
 from runtime.messages import ProcessState
 from runtime.restart import EXIT_CONFIG, EXIT_HOST, Backoff, Intensity, OnLimit
 from runtime.spec import ChildSpec, GroupSpec
@@ -380,10 +382,15 @@ class Session:
         return Run(os.getpid(), self.run_id, str(self.run_dir), http)
 
 
-def _is_a_photos_fault(name: str, code: int, executing: list[int]) -> bool:
-    """A decoder that dies over a photo is what it is for; the catalog charges the photo."""
-    del code
-    return name.startswith("decode.") and bool(executing)
+def _is_a_photos_fault(name: str, kind: ExitClass, executing: list[int]) -> bool:
+    """A worker that dies over a photo does not count it; the catalog charges the photo.
+
+    A lost GPU has nothing to do with photos.  How much memory a photo takes to decode depends on
+    the photo; to embed it takes as much as any other, so there it is the worker that counts.
+    """
+    if name.startswith("decode."):
+        return bool(executing) and kind is not ExitClass.GPU
+    return name == "embed" and bool(executing) and kind not in {ExitClass.GPU, ExitClass.OOM}
 
 
 def _settled(status: Status, catalog: CatalogStatus) -> bool:
@@ -550,6 +557,7 @@ app.command()(resume)
 app.command()(stop)
 app.command("check")(check_library)
 app.command()(forget)
+app.command()(selftest)
 
 
 if __name__ == "__main__":

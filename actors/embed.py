@@ -38,6 +38,7 @@ from models.pack import load_pack
 from runtime import log
 from runtime.actor import Actor
 from runtime.errors import ActorUnusable, Busy, PeerAway
+from runtime.faults import fault
 from runtime.messages import Down
 from runtime.node import Line
 
@@ -152,12 +153,15 @@ class Embed(Actor):
         start = anyio.current_time()
         if ready is not None and ready.tasks:
             async with self._running:
-                self.node.executing("embed", [task.id for task in ready.tasks])
+                ids = [task.id for task in ready.tasks]
+                self.node.executing("embed", ids)
+                fault("embed.begun")
                 results = await anyio.to_thread.run_sync(
                     self._embed, ready, abandon_on_cancel=False
                 )
-                self.node.executing("idle", [])
+                self.node.finished(ids)
                 self._outbox.put(results)
+        fault("embed.done")
         self._tell(line, Released(grant.batch, grant.lease, anyio.current_time() - start))
 
     def _embed(self, ready: Ready) -> list[Result]:

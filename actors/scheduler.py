@@ -21,6 +21,7 @@ from actors.scheduling import Effect, SchedulerCore, SendBatch, SendGrant
 from actors.settings import SchedulerSettings
 from runtime.actor import Actor
 from runtime.errors import Busy, PeerAway
+from runtime.faults import fault
 from runtime.messages import Down
 from runtime.node import Line
 
@@ -96,5 +97,6 @@ class Scheduler(Actor):
                         line.tell(Batch(batch, bucket, tasks))
                     case SendGrant(_, batch, lease):
                         line.tell(Grant(batch, lease, self.settings.device))
+                        fault("scheduler.granted")
             except (PeerAway, Busy):
                 continue  # likewise

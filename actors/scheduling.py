@@ -8,7 +8,8 @@ its prefetching off for the same reason).
 A batch is sent once it fills half of the largest bucket, or when its oldest task has waited:
 `IDLE_WAIT_S` while nobody works, so that a single new photo is searchable soon, and
 `BUSY_WAIT_S` while the device is busy anyway.  A suspect (somebody died of it or beside it)
-runs alone.
+runs alone.  After a death for want of memory the next smaller bucket is the largest one for
+`RELAX_S`, because what took the memory may go away.
 
 What a dead worker held goes back to the head of the queue, except the tasks its shared page
 showed as executing: those the catalog charges and hands out again.  Its next incarnation begins
@@ -28,6 +29,7 @@ from runtime.demand import Demand, Offer
 
 IDLE_WAIT_S = 0.1
 BUSY_WAIT_S = 2.0
+RELAX_S = 600.0
 
 
 class SendBatch(msgspec.Struct, frozen=True):
@@ -70,6 +72,8 @@ class SchedulerCore:
 
     def __init__(self, buckets: Sequence[int], window: int) -> None:
         self.buckets = sorted(buckets)
+        self._largest = len(self.buckets) - 1  #: the bucket that fits into memory, as it seems
+        self._relax_at = 0.0
         self.offer = Offer(window)
         self._demand = Demand()
         self._queue: deque[tuple[EmbedTask, float]] = deque()  # with time of arrival
@@ -118,8 +122,11 @@ class SchedulerCore:
         return self.tick(now)
 
     def worker_died(
-        self, worker: str, epoch: int, executing: Sequence[int], now: float
+        self, worker: str, epoch: int, executing: Sequence[int], now: float, *, oom: bool = False
     ) -> list[Effect]:
+        if oom and len(executing) > 1:
+            self._largest = max(self._largest - 1, 0)
+            self._relax_at = now + RELAX_S
         self._demand.gone(worker, epoch)
         if self._lease is not None and self._lease.worker == worker:
             self._lease = None
@@ -163,7 +170,10 @@ class SchedulerCore:
 
     def _send_to(self, worker: str, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        largest = self.buckets[-1]
+        if self._largest < len(self.buckets) - 1 and now >= self._relax_at:
+            self._largest += 1
+            self._relax_at = now + RELAX_S
+        largest = self.buckets[self._largest]
         while room := self._demand.room(worker):
             work = bool(self._suspects or self._queue)
             if self._doubt and self._proof is not None and work and not self._batches:

@@ -103,7 +103,8 @@ class Limits(msgspec.Struct, frozen=True):
     grace_s: float = 2.0  #: between the dump and the kill
     echo_s: float = 2.0
     startup_cap_s: float = 600.0  #: from birth to READY, whatever progress is reported
-    unnamed_s: float = 600.0  #: for work in hand without a deadline of its own
+    #: for work in hand without a deadline of its own: half again what a phase may take at most
+    unnamed_s: float = 180.0
     moving: float = 0.02  #: share of one processor above which a process computes
 
 

@@ -64,9 +64,17 @@ WEIGHTS: Final = {
 PAUSE_S: Final = (0.3, 3.0)
 #: ways of dying, as of `runtime.faults`
 DEATHS: Final = ("raise", "kill", "segfault", "abort", "exit:1")
-#: where: while idle or at work, before and after a message is handled
-POINTS: Final = ("actor.tick", "actor.handle", "actor.handled")
-TICK: Final = POINTS[0]
+#: where: at any time, before and after a message is handled …
+TICK: Final = "actor.tick"
+POINTS: Final = (TICK, "actor.handle", "actor.handled")
+#: … and where it hurts
+SORE: Final = {
+    "catalog": ("catalog.seen", "catalog.results", "writer.commit", "catalog.committed"),
+    "index": ("index.applied",),
+    "scheduler": ("scheduler.granted",),
+    "embed": ("embed.begun", "embed.begun", "embed.done", "outbox.send", "outbox.answered"),
+    "decode": ("decode.begun", "decode.begun", "decode.begun", "outbox.send", "outbox.answered"),
+}
 
 
 class Disturbance(msgspec.Struct, frozen=True):
@@ -79,9 +87,9 @@ class Disturbance(msgspec.Struct, frozen=True):
     ends: bool = False  #: frozen: it is killed, and does not go on
 
     def __str__(self) -> str:
-        at = {"actor.handle": " at a message", "actor.handled": " before it could answer"}
+        at = "" if self.point == TICK else f" at {self.point}"
         words = {
-            Kind.CRASH: f"{self.victim} dies by {self.act}{at.get(self.point, '')}",
+            Kind.CRASH: f"{self.victim} dies by {self.act}{at}",
             Kind.MEMORY: f"{self.victim} runs out of memory",
             Kind.FREEZE: f"{self.victim} is frozen for {self.for_s:.1f} s"
             + (" and then killed" if self.ends else ""),
@@ -125,7 +133,8 @@ def draw(rng: Random, kind: Kind, names: Sequence[str]) -> Disturbance:
     match kind:
         case Kind.CRASH:
             # who is told nothing but ups and downs passes no other point
-            point = TICK if victim == "ingest" else rng.choice(POINTS)
+            points = POINTS + SORE.get(victim.partition(".")[0], ())
+            point = TICK if victim == "ingest" else rng.choice(points)
             # an exception over a question is answered, and nobody dies of it
             act = rng.choice(DEATHS if point == TICK else DEATHS[1:])
             return Disturbance(after_s, kind, victim, act, point)

@@ -49,8 +49,8 @@ CALM_SEARCHES: Final = 10
 CHANGE_S: Final = (0.2, 1.6)
 #: files that wait: with fewer the folder changes faster, with more it does not change
 WAITING: Final = (60, 200)
-#: nothing takes longer to recover: a phase has two minutes at most, and half of that once more
-RECOVERY_S: Final = 240.0
+#: nothing takes longer to recover: work in hand has three minutes, and half of that once more
+RECOVERY_S: Final = 300.0
 #: an order is taken with the next tick, unless the loop is busy
 ORDER_S: Final = 8.0
 #: no hang that late, so that the end is not spent waiting for it

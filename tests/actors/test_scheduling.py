@@ -10,6 +10,7 @@ from actors.messages import EmbedTask, Pull
 from actors.scheduling import (
     BUSY_WAIT_S,
     IDLE_WAIT_S,
+    RELAX_S,
     SchedulerCore,
     SendBatch,
     SendGrant,
@@ -82,6 +83,30 @@ def test_a_death_frees_the_lease_and_brings_the_rest_back_in_order():
     again = core.worker_pulls("w", 2, Pull("embed", 8, [], 0), 1.0)
     assert again == [SendBatch("w", 1, 8, tasks(1, 3, 4, 5, 6, 7, 8))]
     assert core.worker_prepared("w", 1, 1.0) == [SendGrant("w", 1, 2)]
+
+
+def sizes(core, *numbers, now):
+    """How large the batches are in which *numbers* go out to a new worker, one at a time."""
+    core.worker_pulls("w2", 1, Pull("embed", len(numbers), [], 0), now)
+    effects = core.tasks_arrived(core.offer.delivery + 1, tasks(*numbers), now)
+    return [len(each.tasks) for each in effects if isinstance(each, SendBatch)]
+
+
+def test_c08_a_death_for_want_of_memory_makes_batches_smaller_for_a_while():
+    core = core_with_worker()
+    core.tasks_arrived(1, tasks(*range(1, 9)), 0.0)
+    core.worker_died("w", 1, list(range(1, 9)), 1.0, oom=True)
+    assert sizes(core, *range(11, 19), now=2.0) == [4, 4]
+    core.worker_died("w2", 1, [], 3.0)
+    effects = core.worker_pulls("w3", 1, Pull("embed", 8, [], 0), 1.0 + RELAX_S)
+    assert [len(each.tasks) for each in effects if isinstance(each, SendBatch)] == [8]
+
+
+def test_c08_one_picture_that_needs_too_much_memory_makes_no_batch_smaller():
+    core = core_with_worker()
+    core.tasks_arrived(1, [task(1, suspect=True)], 0.0)
+    core.worker_died("w", 1, [1], 1.0, oom=True)
+    assert sizes(core, *range(11, 19), now=2.0) == [8]
 
 
 def test_the_largest_bucket_bounds_a_batch():

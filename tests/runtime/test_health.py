@@ -222,10 +222,10 @@ def test_c06_a_lock_kept_in_native_code_without_a_phase_is_killed_after_half_a_m
     assert child.when(Kill) == pytest.approx([30], abs=2)
 
 
-def test_c06_work_in_hand_without_a_deadline_has_ten_minutes():
+def test_c06_work_in_hand_without_a_deadline_has_three_minutes():
     child = Child()
     child.phase()
-    child.run(599)
+    child.run(179)
     assert child.lives == [Life.READY, Life.BUSY]
     child.run(10)
     assert len(child.when(Kill)) == 1

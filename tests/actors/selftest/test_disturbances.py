@@ -1,14 +1,25 @@
 """What a seed says: everything once, then on and on, the same each time."""
 
 import itertools
+from pathlib import Path
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.selftest.disturbances import HANGS, PAUSE_S, TICK, Kind, following, opening
+from actors.selftest.disturbances import (
+    HANGS,
+    PAUSE_S,
+    POINTS,
+    SORE,
+    TICK,
+    Kind,
+    following,
+    opening,
+)
 from runtime.faults import ACTS
 
+ROOT = Path(__file__).resolve().parents[3]
 NAMES = ("catalog", "index", "scheduler", "embed", "ingest", "decode.0", "text", "gateway")
 seeds = st.integers(0, 2**32 - 1)
 
@@ -56,9 +67,17 @@ def test_acts_are_those_there_are_and_pauses_are_short(seed):
         assert each.point == TICK or (each.act != "raise" and each.victim != "ingest")
 
 
+def test_every_sore_point_is_one_that_somebody_passes():
+    """A point that was renamed would be waited for in vain."""
+    code = "".join(each.read_text() for each in ROOT.glob("[ar]*/**/*.py"))
+    for point in {*POINTS, *(point for points in SORE.values() for point in points)}:
+        assert f'fault("{point}")' in code, point
+
+
 def test_a_disturbance_tells_what_happens():
     told = {str(each) for each in drawn(3, 2000)}
     assert "text is killed" in told
     assert "index spins with the GIL" in told
-    assert "catalog dies by kill before it could answer" in told
+    assert "catalog dies by kill at actor.handled" in told
+    assert "decode.0 dies by exit:1 at decode.begun" in told
     assert "the system is stopped in order" in told

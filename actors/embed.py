@@ -6,6 +6,7 @@ until the catalog has committed it.
 """
 
 import contextlib
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -45,6 +46,10 @@ from runtime.node import Line
 #: part of the time for draining that results may wait to be committed; the rest is for ending
 DRAIN_SHARE = 0.8
 CPU = "cpu:0"
+#: what takes longer is a hang: a batch so many times slower than one of each size was at the
+#: start, because a game may want the processor and this process always steps back
+SLOWER = 20
+BATCH_S = 180.0
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -62,7 +67,9 @@ class Embed(Actor):
         self.settings: EmbedSettings
         try:
             self._tower = self._open(self.settings.device)
+            begin = time.monotonic()
             self._tower.warm_up()
+            self._batch_s = max(BATCH_S, SLOWER * (time.monotonic() - begin))
         except ModelsError as error:
             raise ActorUnusable(str(error)) from error
         self._derived = Path(self.settings.derived)
@@ -154,7 +161,7 @@ class Embed(Actor):
         if ready is not None and ready.tasks:
             async with self._running:
                 ids = [task.id for task in ready.tasks]
-                self.node.executing("embed", ids)
+                self.node.executing("embed", ids, self._batch_s)
                 fault("embed.begun")
                 results = await anyio.to_thread.run_sync(
                     self._embed, ready, abandon_on_cancel=False

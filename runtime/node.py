@@ -343,10 +343,16 @@ class Node:
                 self._dial(self._ups[name])
         return self._refs[name]
 
-    def executing(self, phase: str, ids: list[int]) -> None:
-        """Leave word, readable after our death, that *ids* are in hand from now on."""
+    def executing(self, phase: str, ids: list[int], budget_s: float = 0.0) -> None:
+        """Leave word, readable after our death, that *ids* are in hand from now on.
+
+        It is a hang when that takes longer than *budget_s*; 0 is the supervisor's own limit
+        (`health.Limits.unnamed_s`).
+        """
         if self.page is not None:
-            self.page.write(time.monotonic_ns(), phase, ids)
+            now_ns = time.monotonic_ns()
+            deadline_ns = now_ns + int(budget_s * 1e9) if budget_s else 0
+            self.page.write(now_ns, phase, ids, deadline_ns)
 
     def finished(self, ids: list[int]) -> None:
         """Leave word that *ids* are done, whatever came of it, and nothing is in hand."""

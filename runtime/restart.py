@@ -279,7 +279,7 @@ class GroupCore:
             if each.significant and each.restart is RestartType.PERMANENT:
                 raise SpecInvalid(f"{each.name} is permanent: it never ends by itself")
         slowest = sum(
-            min(backoff.cap_s, backoff.base_s * 2.0**n) * (1 + backoff.jitter)
+            min(backoff.cap_s, backoff.base_s * 2.0 ** min(n, 60)) * (1 + backoff.jitter)
             for n in range(intensity.limit + 1)
         )
         if slowest >= intensity.period_s:
@@ -470,7 +470,7 @@ class GroupCore:
 
     def _isolate(self, child: _Child, reason: str) -> list[Effect]:
         """Leave a child that is gone alone for a while, longer each time."""
-        for_s = min(self._breaker.first_s * 2.0**child.isolations, self._breaker.most_s)
+        for_s = min(self._breaker.first_s * 2.0 ** min(child.isolations, 60), self._breaker.most_s)
         child.isolations += 1
         child.deaths.clear()
         child.row = 0

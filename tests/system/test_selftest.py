@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,8 +24,15 @@ from supervisor import app
 pytestmark = pytest.mark.timeout(300)
 
 
-def test_the_calm_selftest_proves_everything_and_leaves_nothing(tmp_path):
-    done = command("selftest", "--json", "--seed", 5, env={"TMPDIR": str(tmp_path)})
+@pytest.fixture
+def place():
+    """A directory for temporary files, of a name short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="st") as directory:
+        yield Path(directory)
+
+
+def test_the_calm_selftest_proves_everything_and_leaves_nothing(place):
+    done = command("selftest", "--json", "--seed", 5, env={"TMPDIR": str(place)})
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert report["ok"]
@@ -32,29 +40,30 @@ def test_the_calm_selftest_proves_everything_and_leaves_nothing(tmp_path):
     assert report["disturbances"] == {}
     assert report["searches"]["answers"] >= 10
     assert [each["what"] for each in report["proofs"] if not each["ok"]] == []
-    assert list(tmp_path.glob("obscura-selftest-*")) == []
+    assert list(place.glob("obscura-selftest-*")) == []
 
 
-def test_ctrl_c_ends_chaos_and_leaves_nobody_behind(tmp_path):
-    run = subprocess.Popen(
+def test_ctrl_c_ends_chaos_and_leaves_nobody_behind(place):
+    with subprocess.Popen(
         [*SUPERVISOR, "selftest", "--chaos", "--seed", "1"],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
         cwd=ROOT,
-        env=environment({"TMPDIR": str(tmp_path)}),
+        env=environment({"TMPDIR": str(place)}),
         text=True,
         start_new_session=True,
-    )
-    assert run.stdout is not None
-    said = [run.stdout.readline()]
-    while " is " not in said[-1]:  # the first disturbance
-        said.append(run.stdout.readline())
-    (place,) = tmp_path.glob("obscura-selftest-*")
-    run.send_signal(signal.SIGINT)
-    rest, _ = run.communicate(timeout=60)
-    assert (run.returncode, said[0]) == (130, "seed 1\n")
+    ) as run:
+        assert run.stdout is not None
+        said = [run.stdout.readline()]
+        while said[-1] and " is " not in said[-1]:  # the first disturbance
+            said.append(run.stdout.readline())
+        assert len(list(place.glob("obscura-selftest-*"))) == 1
+        run.send_signal(signal.SIGINT)
+        rest, _ = run.communicate(timeout=60)
+    assert run.returncode == 130, (said, rest)
+    assert said[0] == "seed 1\n"
     assert rest.endswith("stopping; nothing is left behind\n")
-    assert list(tmp_path.glob("obscura-selftest-*")) == []
+    assert list(place.glob("obscura-selftest-*")) == []
     marks = [(pid, Mark.of(pid)) for pid in psutil.pids()]
     assert [pid for pid, mark in marks if mark and str(place) in command_line(pid)] == []
 

@@ -40,6 +40,7 @@ from actors.cli.common import EXIT_GAVE_UP, EXIT_TRY_AGAIN, DataOption, JsonOpti
 from actors.cli.dead_letters import dead_letters
 from actors.cli.forget import forget
 from actors.cli.logs import logs
+from actors.cli.models import models
 from actors.cli.pause import pause, resume
 from actors.cli.search import search
 from actors.cli.status import status
@@ -550,6 +551,7 @@ app.command()(resume)
 app.command()(stop)
 app.command("check")(check_library)
 app.command()(forget)
+app.add_typer(models, name="models")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ meanwhile, and goes on with the files it has open.
 """
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -74,6 +75,7 @@ _CODES: tuple[tuple[type[ModelsError], int], ...] = (
     (HubUnreachable, EXIT_TRY_AGAIN),
     (NoRoom, EXIT_DISK),
 )
+_GOES_ON = "stopped; what was fetched stays, and the next pull goes on from there\n"
 #: kinds that something here can use
 _USABLE = {"search"}
 
@@ -112,7 +114,7 @@ def pull(
     """Fetch a known pack; ended in the middle, the next pull goes on."""
     if revision and not re.fullmatch("[0-9a-f]{40}", revision):
         fail("models pull: --revision takes a commit of 40 hex digits", EXIT_USAGE)
-    with _failures(), Transfer(name, quiet=as_json) as transfer:
+    with _failures(stopped=_GOES_ON), Transfer(name, quiet=as_json) as transfer:
         settings = load({"data": data})
         pack = find_known(name)
         pack.require_repo()
@@ -175,7 +177,7 @@ def import_(
                     f" {called}",
                     EXIT_NO,
                 )
-            pack = import_pack(source, shelf.aside(f"made-{called}"), called)
+            pack = import_pack(source, shelf.workshop(called), called)
             directory = shelf.publish(pack.directory, called)
             shelf.sweep()
     if as_json:
@@ -277,8 +279,8 @@ def _claimed(settings: Settings) -> Iterator[Shelf]:
 
 
 @contextlib.contextmanager
-def _failures() -> Iterator[None]:
-    """Failures as one line and an exit status."""
+def _failures(stopped: str = "") -> Iterator[None]:
+    """Failures as one line and an exit status; *stopped* is said after Ctrl-C."""
     try:
         yield
     except ConfigError as error:
@@ -289,9 +291,11 @@ def _failures() -> Iterator[None]:
             next((code for kind, code in _CODES if isinstance(error, kind)), EXIT_CONFIG),
         )
     except OSError as error:
-        fail(f"{error.filename or 'the data directory'}: {error.strerror or error}", EXIT_NO_WRITE)
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        reason = f"{error.filename or 'the data directory'}: {error.strerror or error}"
+        fail(reason, EXIT_DISK if full else EXIT_NO_WRITE)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped; what was fetched stays, and the next pull goes on from there\n")
+        sys.stderr.write(stopped)
         raise typer.Exit(128 + signal.SIGINT) from None
 
 

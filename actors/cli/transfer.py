@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from actors.cli.bars import LINE_S
 from actors.cli.common import plain
@@ -39,7 +40,7 @@ class Transfer:
         self._out = out or Console(stderr=True, highlight=False)
         self._clock = clock
         self._progress: Progress | None = None
-        self._done = self._total = 0
+        self._done = self._total = self._there = 0
         self._started = self._next_at = 0.0
 
     def __enter__(self) -> Self:
@@ -57,13 +58,13 @@ class Transfer:
     def say(self, text: str) -> None:
         """One line, whatever is drawn."""
         if self._progress is not None:
-            self._progress.console.print(plain(text), markup=False, soft_wrap=True)
+            self._progress.console.print(Text(plain(text)), soft_wrap=True)
         else:
             sys.stderr.write(f"{plain(text)}\n")
 
-    def begin(self, total: int) -> None:
-        """From now on *total* bytes are to come."""
-        self._total = total
+    def begin(self, total: int, there: int) -> None:
+        """From now on *total* bytes are to come, *there* of them from what was left before."""
+        self._total, self._there = total, there
         self._started = self._clock()
         self._next_at = self._started + LINE_S
         if self._quiet or not self._out.is_terminal:
@@ -88,7 +89,7 @@ class Transfer:
             return
         now = self._clock()
         if not self._quiet and (now >= self._next_at or self._done == self._total):
-            rate = self._done / max(now - self._started, 1e-3)
+            rate = max(self._done - self._there, 0) / max(now - self._started, 1e-3)
             self.say(
                 f"{self._title}: {self._done / 1e6:,.1f} of {self._total / 1e6:,.1f} MB"
                 f" ({rate / 1e6:,.1f} MB/s)"

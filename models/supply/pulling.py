@@ -50,7 +50,7 @@ class Watcher(Protocol):
     """Who is told how far it is."""
 
     def say(self, text: str) -> None: ...
-    def begin(self, total: int) -> None: ...
+    def begin(self, total: int, there: int) -> None: ...
     def advance(self, count: int) -> None: ...
 
 
@@ -130,7 +130,7 @@ def pull(
     if make is None:
         made, installed = folder, files
     else:
-        made = make(folder, shelf.aside(f"made-{pack.name}"), pack.name).directory
+        made = make(folder, shelf.workshop(pack.name), pack.name).directory
         installed = tuple(_locked(made, path) for path in sorted(made.rglob("*")) if path.is_file())
     now = datetime.now(UTC).isoformat(timespec="seconds")
     asked = not pack.commercial
@@ -174,7 +174,7 @@ def _gather(
     there = sum(_there(folder, file) for file in snapshot.files)
     if there:
         watcher.say(f"going on after {there / 1e6:,.1f} MB")
-    watcher.begin(snapshot.size)
+    watcher.begin(snapshot.size, there)
     done = 0
 
     def heard(count: int) -> None:

@@ -216,6 +216,12 @@ class Shelf:
             if folder.is_dir() and not folder.name.startswith(_PULL):
                 shutil.rmtree(folder)
 
+    def workshop(self, name: str) -> Path:
+        """An empty folder in which the pack *name* is made."""
+        folder = self.aside(f"made-{name}")
+        folder.mkdir()
+        return folder
+
     def aside(self, name: str) -> Path:
         """A path below `.partial` where nothing is."""
         self.partial.mkdir(parents=True, exist_ok=True)

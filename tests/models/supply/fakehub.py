@@ -3,8 +3,9 @@
 It answers what the hub's library asks:
 
     GET  /api/models/REPO[/revision/REVISION]?blobs=true    commit, files, sizes, checksums
-    HEAD /REPO/resolve/REVISION/PATH                        X-Repo-Commit, ETag; LFS: a redirect
-                                                            with X-Linked-Etag, X-Linked-Size
+    HEAD /REPO/resolve/REVISION/PATH                        X-Repo-Commit and a redirect: for LFS
+                                                            to another host, with X-Linked-Etag
+                                                            and X-Linked-Size; else to itself
     GET  the same, or where the redirect leads              bytes, also from a position on
 """
 
@@ -67,7 +68,7 @@ class FakeHub:
         return [
             (where, span)
             for method, where, span in self.seen
-            if method == "GET" and not where.startswith("api/") and where.endswith(path)
+            if method == "GET" and not where.startswith("api/models/") and where.endswith(path)
         ]
 
 
@@ -95,13 +96,19 @@ def _handler(hub):
                     return
             if hub.html:
                 self.plain(200, b"<html>Welcome to the hotel</html>", {"Content-Type": "text/html"})
+            elif path.startswith("api/resolve-cache/"):
+                repo, commit, file = path.removeprefix("api/resolve-cache/").split(":", 2)
+                content = hub.repos[repo.replace("~", "/")][commit][file]
+                etag = hub.etags.get(file, _git(content))
+                headers = {"X-Repo-Commit": commit, "ETag": f'W/"{etag}"'}
+                self.bytes_of(content, file, headers, body=body)
             elif path.startswith("api/models/"):
                 self.about(path.removeprefix("api/models/"))
             elif path.startswith("cdn/"):
                 _, repo, commit, file = path.split(":", 3)
                 self.bytes_of(hub.repos[repo.replace("~", "/")][commit][file], file, {})
             else:
-                self.resolve(path, body=body)
+                self.resolve(path)
 
         def about(self, path):
             repo, _, revision = path.partition("/revision/")
@@ -119,7 +126,7 @@ def _handler(hub):
             about = {"id": repo, "sha": commit, "siblings": siblings, "private": False}
             self.plain(200, json.dumps(about).encode(), {"Content-Type": "application/json"})
 
-        def resolve(self, path, *, body):
+        def resolve(self, path):
             repo, _, rest = path.partition("/resolve/")
             revision, _, file = rest.partition("/")
             if repo in hub.gated:
@@ -143,8 +150,9 @@ def _handler(hub):
                 headers["X-Linked-Size"] = str(len(content))
                 self.plain(302, headers=headers)
             else:
-                headers["ETag"] = f'"{hub.etags.get(file, _git(content))}"'
-                self.bytes_of(content, file, headers, body=body)
+                repo = repo.replace("/", "~")
+                headers["Location"] = f"/api/resolve-cache/{repo}:{commit}:{file}"
+                self.plain(307, headers=headers)
 
         def commit(self, repo, revision):
             commits = hub.repos.get(repo)

@@ -28,7 +28,7 @@ class Ear:
     def say(self, text):
         self.said.append(text)
 
-    def begin(self, total):
+    def begin(self, total, there):
         self.total = total
 
     def advance(self, count):

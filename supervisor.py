@@ -378,7 +378,7 @@ class Session:
                     await bars.follow(client, show)
 
     def _run(self, http: str) -> Run:
-        return Run(os.getpid(), self.run_id, str(self.run_dir), http)
+        return Run(os.getpid(), self.run_id, str(self.run_dir), http, self._pack.name)
 
 
 def _is_a_photos_fault(name: str, code: int, executing: list[int]) -> bool:

@@ -42,6 +42,7 @@ from actors.cli.common import (
     plain,
 )
 from actors.cli.transfer import Transfer
+from actors.client import NotRunning, find_run
 from config.checks import check_writable, room
 from config.errors import ConfigError
 from config.loading import load
@@ -242,6 +243,7 @@ def remove(
                 shelf.give_up(name)
             else:
                 held = shelf.require_removable(name, settings.model.pack)
+                _refuse_served(name, settings.data)
                 size = held.size
                 _ask(f"Remove {name}, {_mb(size)}?", yes=yes)
                 shelf.remove(held)
@@ -297,6 +299,13 @@ def _failures(stopped: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         sys.stderr.write(stopped)
         raise typer.Exit(128 + signal.SIGINT) from None
+
+
+def _refuse_served(name: str, data: Path) -> None:
+    """A running system may have been started with another setting than ours."""
+    with contextlib.suppress(NotRunning):
+        if find_run(data).pack == name:
+            fail(f"{name} is in use by the running system: stop it first", EXIT_CONFIG)
 
 
 def _rows(settings: Settings, shelf: Shelf) -> list[dict[str, Any]]:

@@ -4,8 +4,8 @@ Bytes go to `FILE.part`, unbuffered, so that a kill loses none of them; the next
 the rest.  `FILE` itself appears by a rename, after its length and checksum are those the hub
 named.  Wrong bytes are removed at once: kept, they would be gone on with for ever.
 
-A cut is tried again by itself, at once while bytes keep coming and after a growing pause when
-none did.
+A hub that goes away meanwhile is asked again by itself, at once while bytes keep coming and
+after a growing pause when none did.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from models.supply.errors import Corrupt, HubCut, RangeRefused
+from models.supply.errors import Corrupt, HubCut, HubUnreachable, RangeRefused
 from models.supply.lock import LockedFile
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class _Transfer:
         while self.sums.size < self.file.size:
             try:
                 self._append()
-            except HubCut as error:
+            except HubUnreachable as error:
                 fruitless = 0 if self.sums.size > most else fruitless + 1
                 most = max(most, self.sums.size)
                 if isinstance(error, RangeRefused):

@@ -182,9 +182,14 @@ def _gather(
         done += count
         watcher.advance(count)
 
+    def wait(seconds: float) -> None:
+        if seconds:
+            watcher.say(f"the hub does not go on; asking again in {seconds:g} s")
+        pause(seconds)
+
     try:
         files = tuple(
-            fetch(hub, snapshot, file, folder, heard, pause=pause) for file in snapshot.files
+            fetch(hub, snapshot, file, folder, heard, pause=wait) for file in snapshot.files
         )
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:

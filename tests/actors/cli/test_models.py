@@ -483,3 +483,16 @@ def test_what_serves_the_library_is_kept(run, data, copy, monkeypatch):
     result = run("remove", "my-copy", "--yes", "--json")
     assert json.loads(result.stdout)["removed"] == "my-copy"
     assert sorted(path.name for path in Path(data, "packs").iterdir()) == [".lock", ".partial"]
+
+
+def test_what_a_running_system_was_started_with_is_kept(run, data, copy, tmp_path):
+    assert run("import", copy).exit_code == 0
+    told = {"pid": os.getpid(), "run": "1", "run_dir": str(tmp_path), "pack": "my-copy"}
+    (data / "run.json").write_text(json.dumps(told))
+    refused(
+        run("remove", "my-copy", "--yes"),
+        78,
+        "my-copy is in use by the running system: stop it first",
+    )
+    (data / "run.json").unlink()
+    assert run("remove", "my-copy", "--yes").exit_code == 0

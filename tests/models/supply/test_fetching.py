@@ -132,6 +132,21 @@ def test_a_hub_that_comes_back_is_gone_on_with(hub, attempt):
     assert attempt.waited == list(PAUSES[:3])
 
 
+def test_a_hub_that_is_down_for_a_while_is_asked_again(hub, attempt):
+    hub.cuts[PATH] = [100_000]
+    asked = attempt.door.snapshot(REPO, "", (PATH,))
+    hub.status["resolve"] = 503
+
+    def pause(seconds):
+        attempt.waited.append(seconds)
+        if len(attempt.waited) == 3:
+            hub.status.clear()
+
+    fetch(attempt.door, asked, asked.files[0], attempt.folder, attempt.hear, pause=pause)
+    assert attempt.whole.read_bytes() == CONTENT
+    assert attempt.waited == list(PAUSES[:3])
+
+
 def test_a_silent_hub_is_asked_again(hub, attempt):
     hub.hold_at = (PATH, 100_000)
     attempt()

@@ -180,6 +180,17 @@ def test_a_cut_pull_is_not_visible_and_the_next_goes_on(hub, desk):
     assert desk.shelf.begun() == {}
 
 
+def test_whoever_waits_is_told_for_how_long(hub, desk):
+    waits: list[float] = []
+    hub.cuts["recognition/model.onnx"] = [50_000, 0, 0, 0]
+    desk(pause=waits.append)
+    assert waits == [0, 1, 2]
+    assert desk.ear.said[1:] == [
+        "the hub does not go on; asking again in 1 s",
+        "the hub does not go on; asking again in 2 s",
+    ]
+
+
 def test_a_corrupt_file_costs_only_itself(hub, desk):
     hub.lies["recognition/model.onnx"] = blob(90_000, 9)
     with pytest.raises(Corrupt):

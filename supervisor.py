@@ -40,6 +40,7 @@ from actors.cli.common import EXIT_GAVE_UP, EXIT_TRY_AGAIN, DataOption, JsonOpti
 from actors.cli.dead_letters import dead_letters
 from actors.cli.forget import forget
 from actors.cli.logs import logs
+from actors.cli.models import models
 from actors.cli.pause import pause, resume
 from actors.cli.search import search
 from actors.cli.selftest import selftest
@@ -379,7 +380,7 @@ class Session:
                     await bars.follow(client, show)
 
     def _run(self, http: str) -> Run:
-        return Run(os.getpid(), self.run_id, str(self.run_dir), http)
+        return Run(os.getpid(), self.run_id, str(self.run_dir), http, self._pack.name)
 
 
 def _is_a_photos_fault(name: str, kind: ExitClass, executing: list[int]) -> bool:
@@ -558,6 +559,7 @@ app.command()(stop)
 app.command("check")(check_library)
 app.command()(forget)
 app.command()(selftest)
+app.add_typer(models, name="models")
 
 
 if __name__ == "__main__":

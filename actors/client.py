@@ -71,6 +71,7 @@ class Run(msgspec.Struct, frozen=True):
     run: str
     run_dir: str
     http: str = ""
+    pack: str = ""  #: the model pack it was started with
 
 
 def default_data() -> Path:

@@ -59,7 +59,7 @@ class ImageGraph(Section, frozen=True):
     normalised: bool  #: whether the graph ends in an L2 norm; we normalise either way
 
     def __post_init__(self) -> None:
-        _check_relative(self.file)
+        check_relative(self.file)
         if not self.buckets or list(self.buckets) != sorted(set(self.buckets)):
             raise ValueError("buckets must rise and not repeat")
         if not all(value > 0 for value in self.std):
@@ -81,8 +81,8 @@ class TextGraph(Section, frozen=True):
     normalised: bool
 
     def __post_init__(self) -> None:
-        _check_relative(self.file)
-        _check_relative(self.tokenizer)
+        check_relative(self.file)
+        check_relative(self.tokenizer)
 
 
 class Embed(Section, frozen=True):
@@ -196,7 +196,7 @@ def verify(pack: Pack) -> None:
             )
 
 
-def _check_relative(file: str) -> None:
+def check_relative(file: str) -> None:
     """A fetched manifest must not point at the rest of the disk."""
     parts = PurePosixPath(file).parts
     if not file or "\0" in file or ".." in parts or PurePosixPath(file).is_absolute():

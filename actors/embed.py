@@ -134,7 +134,7 @@ class Embed(Actor):
             path = thumbnail_path(self._derived, task.digest, size)
             try:
                 picture = open_thumbnail(path, self._tower.size)
-                rows.append(self._tower.prepare([picture]))
+                rows.append(self._tower.prepare([picture], [(task.width, task.height)]))
             except ThumbnailBroken:
                 # Whoever makes it again keeps what looks whole, which this may do.
                 with contextlib.suppress(OSError):

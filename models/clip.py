@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from models import image
 from models.errors import ModelBroken, RowsBroken
-from models.image import Picture
+from models.image import Picture, Size
 from models.pack import Embed, Pack
 from models.session import Array, Port, Session
 from models.tokenizer import Tokenizer
@@ -131,13 +131,17 @@ class ImageTower(Tower):
         row = self.prepare([_test_picture(self.size)])
         self._session.warm_up(self._feed, row, self._output, self.buckets)
 
-    def prepare(self, pictures: Sequence[Picture]) -> Array:
+    def prepare(
+        self, pictures: Sequence[Picture], originals: Sequence[Size] | None = None
+    ) -> Array:
         """*pictures* as the graph's tensor: its dtype, [n, 3, s, s] or [n, s, s, 3].
+
+        *originals* are the widths and heights of what the pictures are thumbnails of.
 
         Raises:
             PictureBroken: one of them has no pixels or is no RGB array; it is not said which.
         """
-        return image.prepare(pictures, self._graph, self.dtype)
+        return image.prepare(pictures, self._graph, self.dtype, originals)
 
     def embed(self, tensor: Array, *, largest: int | None = None) -> Vectors:
         """A tensor from `prepare` as float32 [n, d], each row of length one.

@@ -254,10 +254,14 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 def clean(text: str) -> str:
     """Repair, unescape HTML, collapse white space, lower-case."""
-    text = unicodedata.normalize("NFC", _well_formed(text).translate(_repairs()))
+    text = _COLOURS.sub("", _well_formed(text))
+    text = unicodedata.normalize("NFC", text.translate(_repairs()))
     text = html.unescape(html.unescape(text))  # twice, as the reference: &amp;lt; is common
     return " ".join(text.split()).lower()
 
+
+#: What a terminal would take for a colour, pasted along.
+_COLOURS = re.compile("\x1b\\[[0-9;]*[a-zA-Z]")
 
 #: Taken whole wherever a word may begin.
 WHOLE = re.compile(

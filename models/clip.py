@@ -112,10 +112,12 @@ class ImageTower(Tower):
         threads: int | None = None,
         *,
         memory_mib: int | None = None,
+        limit_s: float | None = None,
     ) -> Self:
         """Load the image graph of *pack* and embed one test picture with it.
 
-        *threads* and *memory_mib* are those of `Session.open`.
+        A GPU must give what the CPU gives for it.  *threads*, *memory_mib* and *limit_s* are those
+        of `Session.open`.
 
         Raises:
             PackBroken: the pack has no [embed] section.
@@ -124,9 +126,14 @@ class ImageTower(Tower):
         """
         embed = pack.require_embed()
         path = pack.path(embed.image.file)
-        session = Session.open(path, device=device, threads=threads, memory_mib=memory_mib)
+        session = Session.open(
+            path, device=device, threads=threads, memory_mib=memory_mib, limit_s=limit_s
+        )
         tower = cls(session, embed)
         tower._check_itself()
+        if not device.startswith("cpu"):
+            row = tower.prepare([sample_picture(tower.size)])
+            session.check_against_cpu(tower._feed, row, tower._output)
         return tower
 
     def warm_up(self) -> None:
@@ -159,6 +166,7 @@ class ImageTower(Tower):
             RowsBroken: some rows gave no vector; the error carries the others'.
             ModelBroken: the graph failed, or fails on its test picture as well.
             OutOfMemory: the bucket of its *rows* does not fit.
+            DeviceLost, RanTooLong: as `Session.run`.
             ValueError: the tensor is not from this tower's `prepare`.
         """
         if tensor.dtype != self.dtype or tensor.shape[1:] != self._shape:
@@ -205,7 +213,14 @@ class TextTower(Tower):
         return port
 
     @classmethod
-    def open(cls, pack: Pack, threads: int | None = None, *, spinning: bool = False) -> Self:
+    def open(
+        cls,
+        pack: Pack,
+        threads: int | None = None,
+        *,
+        spinning: bool = False,
+        limit_s: float | None = None,
+    ) -> Self:
         """Load the text graph of *pack* and its vocabulary, and encode one word with them.
 
         Raises:
@@ -215,7 +230,7 @@ class TextTower(Tower):
         """
         embed = pack.require_embed()
         path = pack.path(embed.text.file)
-        session = Session.open(path, threads=threads, spinning=spinning)
+        session = Session.open(path, threads=threads, spinning=spinning, limit_s=limit_s)
         tower = cls(session, embed, Tokenizer.from_pack(pack))
         tower.encode(["photo"])
         return tower
@@ -225,6 +240,7 @@ class TextTower(Tower):
 
         Raises:
             ModelBroken: the graph failed, or gave NaN, infinity or zero.
+            RanTooLong: as `Session.run`.
         """
         ids = self._tokenizer.batch(texts)
         vectors, broken = self._vectors(ids.astype(self.dtype, copy=False))

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from actors.embed import CPU, Embed
+import models.errors
+import runtime.errors
+from actors.embed import CPU, Embed, Ready
+from actors.messages import EmbedTask
 from actors.photo.errors import Unread
 from actors.photo.reading import read_photo
 from actors.photo.thumbnails import thumbnail_path
 from actors.settings import EmbedSettings
 from models.image import open_thumbnail, prepare, thumbnail_for
 from models.pack import ImageGraph
+from runtime.restart import EXIT_STICKY_GPU
 from supervisor import PACKS
 
 SIZE = 224
@@ -42,6 +46,21 @@ def test_a_gpu_that_is_not_there_is_replaced_by_the_cpu(tmp_path):
     settings = EmbedSettings(str(PACKS / "sketch"), str(tmp_path), [1], "cuda:99")
     tower = Embed(settings)._open("cuda:99")
     assert tower._session.device == CPU
+
+
+def test_a_lost_gpu_ends_the_process_with_70(tmp_path, monkeypatch):
+    actor = Embed(EmbedSettings(str(PACKS / "sketch"), str(tmp_path), [1]))
+    actor._tower = actor._open(CPU)
+
+    def lost(*_):
+        raise models.errors.DeviceLost(tmp_path / "image.onnx", "CUDA failure 700")
+
+    tensor = actor._tower.prepare([np.zeros((8, 8, 3), np.uint8)])
+    task = EmbedTask(1, 1, bytes(32), 8, 8)
+    monkeypatch.setattr(actor._tower, "embed", lost)
+    with pytest.raises(runtime.errors.DeviceLost, match="the GPU is lost") as caught:
+        actor._embed(Ready([task], tensor))
+    assert caught.value.exit_code == EXIT_STICKY_GPU
 
 
 def reference(image: Image.Image) -> np.ndarray:

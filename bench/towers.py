@@ -8,7 +8,6 @@ One seed gives one model, whatever the layout: only the names, the dtypes, the b
 norm differ, as they do between the published exports.
 """
 
-import gzip
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from models.export.vocabulary import write_tokenizer
 from models.layouts import CLIP_MEAN, CLIP_STD
-from models.tokenizer import CLIP_MERGES
 
 OPSET = 17
 
@@ -269,51 +268,6 @@ def write_optimum(
     _json(folder / "tokenizer_config.json")(pad_token={"content": "<|endoftext|>"})
     write_tokenizer(vocabulary, folder / "tokenizer.json")
     return folder
-
-
-def write_tokenizer(vocabulary: Path, path: Path) -> None:
-    """OpenAI's merges as the tokenizer.json that published folders bring."""
-    from tokenizers import (  # noqa: PLC0415 - only needed to write one
-        Regex,
-        Tokenizer,
-        decoders,
-        normalizers,
-        pre_tokenizers,
-        processors,
-    )
-    from tokenizers.models import BPE  # noqa: PLC0415
-
-    with gzip.open(vocabulary, "rt", encoding="utf-8") as lines:
-        merges = [line.rstrip("\n") for line in lines][1 : CLIP_MERGES + 1]
-    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    letters = [chr(byte) for byte in plain] + [chr(256 + n) for n in range(256 - len(plain))]
-    tokens = [*letters, *(letter + "</w>" for letter in letters)]
-    tokens += [merge.replace(" ", "") for merge in merges]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    tokenizer = Tokenizer(
-        BPE(
-            {token: number for number, token in enumerate(tokens)},
-            [(merge.split(" ")[0], merge.split(" ")[1]) for merge in merges],
-            end_of_word_suffix="</w>",
-            continuing_subword_prefix="",
-            unk_token="<|endoftext|>",
-        )
-    )
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    pattern = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.RobertaProcessing(
-        ("<|endoftext|>", 49407), ("<|startoftext|>", 49406), add_prefix_space=False
-    )
-    tokenizer.save(str(path))
 
 
 def _json(path: Path) -> Callable[..., None]:

@@ -142,7 +142,7 @@ class ClipWords:
                 vocab_path, f"expected {CLIP_MERGES} merges after a title, found {len(merges)}"
             )
         self._alphabet = _byte_alphabet()
-        self._id = _numbered(merges)
+        self._id = clip_vocabulary(merges)
         self._rank = {merge: rank for rank, merge in enumerate(merges)}
         self._room = context * max(map(len, self._id))
 
@@ -219,7 +219,7 @@ def clip_merges(tokenizer_json: Path) -> bytes | None:
     if told.model.type != "BPE" or not isinstance(pairs, list) or len(pairs) != CLIP_MERGES:
         return None
     merges = [each if isinstance(each, str) else " ".join(each) for each in pairs]
-    if told.model.vocab != _numbered(merges):
+    if told.model.vocab != clip_vocabulary(merges):
         return None
     text = "\n".join(["CLIP's merges", *merges, ""])
     return gzip.compress(text.encode(), mtime=0)
@@ -235,8 +235,8 @@ class _TokenizerJson(msgspec.Struct, frozen=True):
     model: _Model
 
 
-def _numbered(merges: Sequence[str]) -> dict[str, int]:
-    """Each token's id, in the order that CLIP counts them."""
+def clip_vocabulary(merges: Sequence[str]) -> dict[str, int]:
+    """Each token of CLIP with its id, in the order that counts them."""
     letters = list(_byte_alphabet().values())
     vocabulary = [*letters, *(letter + "</w>" for letter in letters)]
     vocabulary += [merge.replace(" ", "") for merge in merges]

@@ -287,11 +287,11 @@ def _note(pack: Pack, image: float, text: float, precision: Precision) -> None:
 class _Normalised(nn.Module):  # type: ignore[misc, unused-ignore]
     """One half as immich's exporter traces it: ids of 32 bits, vectors of length one."""
 
-    def __init__(self, half: nn.Module, output: str) -> None:
+    def __init__(self, tower: nn.Module, output: str) -> None:
         super().__init__()
-        self.half = half
+        self.tower = tower
         self.output = output
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        vectors = self.half(x if x.is_floating_point() else x.long())[self.output]
+        vectors = self.tower(x if x.is_floating_point() else x.long())[self.output]
         return nn.functional.normalize(vectors, dim=-1)

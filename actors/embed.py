@@ -33,12 +33,20 @@ from actors.photo.thumbnails import thumbnail_path
 from actors.puller import Puller
 from actors.settings import EmbedSettings
 from models.clip import ImageTower
-from models.errors import DeviceUnusable, ModelsError, PictureBroken, RowsBroken, ThumbnailBroken
+from models.errors import (
+    DeviceLost,
+    DeviceUnusable,
+    ModelsError,
+    PictureBroken,
+    RowsBroken,
+    ThumbnailBroken,
+)
 from models.image import open_thumbnail, thumbnail_for
 from models.pack import load_pack
 from runtime import log
 from runtime.actor import Actor
 from runtime.errors import ActorUnusable, Busy, PeerAway
+from runtime.errors import DeviceLost as Sticky
 from runtime.faults import fault
 from runtime.messages import Down
 from runtime.node import Line
@@ -70,6 +78,8 @@ class Embed(Actor):
             begin = time.monotonic()
             self._tower.warm_up()
             self._batch_s = max(BATCH_S, SLOWER * (time.monotonic() - begin))
+        except DeviceLost as error:
+            raise Sticky(str(error)) from error
         except ModelsError as error:
             raise ActorUnusable(str(error)) from error
         self._derived = Path(self.settings.derived)
@@ -81,7 +91,9 @@ class Embed(Actor):
     def _open(self, device: str) -> ImageTower:
         pack = load_pack(Path(self.settings.pack))
         try:
-            return ImageTower.open(pack, device, self.settings.threads)
+            return ImageTower.open(
+                pack, device, self.settings.threads, limit_s=self.settings.limit_s
+            )
         except DeviceUnusable as error:
             if device == CPU:
                 raise
@@ -142,7 +154,7 @@ class Embed(Actor):
             path = thumbnail_path(self._derived, task.digest, size)
             try:
                 picture = open_thumbnail(path, self._tower.size)
-                rows.append(self._tower.prepare([picture]))
+                rows.append(self._tower.prepare([picture], [(task.width, task.height)]))
             except ThumbnailBroken:
                 # Whoever makes it again keeps what looks whole, which this may do.
                 with contextlib.suppress(OSError):
@@ -177,6 +189,8 @@ class Embed(Actor):
             vectors = self._tower.embed(ready.tensor)
         except RowsBroken as error:
             vectors, broken = error.vectors, error.rows
+        except DeviceLost as error:
+            raise Sticky(str(error)) from error
         data = vectors.astype("<f4", copy=False)
         return [
             Failed(task.id, "photo", "the model gives no finite vector for this picture")

@@ -37,6 +37,7 @@ class EmbedSettings(msgspec.Struct, frozen=True):
     buckets: list[int]
     device: str = "cpu:0"  #: a GPU that cannot be used is replaced by the CPU
     threads: int = 1  #: on the CPU
+    limit_s: float = 600.0  #: for one batch; what takes longer has hung
 
 
 class IngestSettings(msgspec.Struct, frozen=True):
@@ -53,6 +54,7 @@ class DecodeSettings(msgspec.Struct, frozen=True):
 class TextSettings(msgspec.Struct, frozen=True):
     pack: str
     threads: int = 1
+    limit_s: float = 30.0  #: for one run; nobody waits longer for an answer
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):

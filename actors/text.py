@@ -27,7 +27,9 @@ class Text(Actor):
         self.settings: TextSettings
         try:
             self._tower = TextTower.open(
-                load_pack(Path(self.settings.pack)), threads=self.settings.threads
+                load_pack(Path(self.settings.pack)),
+                threads=self.settings.threads,
+                limit_s=self.settings.limit_s,
             )
         except ModelsError as error:
             raise ActorUnusable(str(error)) from error

@@ -48,6 +48,7 @@ from config.errors import ConfigError
 from config.loading import load
 from config.settings import Settings
 from models.errors import ModelsError
+from models.importing import import_pack
 from models.supply.errors import (
     HubRefuses,
     HubUnreachable,
@@ -56,7 +57,6 @@ from models.supply.errors import (
     NotOnHub,
     PackUnknown,
 )
-from models.supply.intake import import_pack
 from models.supply.known import Known, find_known, known
 from models.supply.lock import Lock
 from models.supply.shelf import Held, Shelf

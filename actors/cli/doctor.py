@@ -314,7 +314,7 @@ def _print(found: list[Finding]) -> None:
         table.add_column(column, overflow="fold")
     for each in found:
         table.add_row(each.about, Text(each.state, STYLES[each.state]), Text(plain(each.text)))
-    console.stdout().print(table)
+    console.print_table(table)
 
 
 # ── what is sent ────────────────────────────────────────────────────────────────────────────

@@ -97,7 +97,7 @@ def list_(as_json: JsonOption = False, data: DataOption = None) -> None:
         cells = (row["name"], row["kind"], row["where"], _mb(row["size"]), row["licence"])
         state = ("in use, " if row["in_use"] else "") + row["state"]
         table.add_row(*(Text(plain(each)) for each in (*cells, state)))
-    console.stdout().print(table)
+    console.print_table(table)
 
 
 @models.command()
@@ -218,7 +218,7 @@ def verify(
         for each in checked:
             state = str(each["problem"]) or "ok"
             table.add_row(*(Text(plain(str(x))) for x in (each["name"], each["file"], state)))
-        console.stdout().print(table)
+        console.print_table(table)
     if wrong:
         files = "; ".join(f"{each['directory']}/{each['file']} {each['problem']}" for each in wrong)
         fail(f"damaged: {files}", EXIT_NO)

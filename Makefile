@@ -1,5 +1,6 @@
 # make run    draw a sample library, index it, serve it
 # make test   check the code, run the tests
+# make soak   the long forms: kill loops, every seed of the simulation, chaos; about an hour
 #
 # Everything happens in .venv, built when missing from pinned versions.  GPU=1 takes the CUDA
 # runtime instead of the CPU one: exactly one of the two may be installed.
@@ -14,13 +15,26 @@ WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check lint types layers fix sketch bench clean
+.PHONY: run test soak chaos check lint types layers fix sketch bench clean
 
 run: $(STAMP) $(SAMPLE)/photos/captions.jsonl
 	$(BIN)/python -m supervisor --profile P1 --originals $(SAMPLE)/photos --data $(SAMPLE)/data
 
 test: check
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
+
+# What a few seconds stand for in `make test`, at its full length.
+SOAKED := tests/runtime/test_kill_loop.py tests/runtime/test_leftovers.py \
+    tests/runtime/test_simulation.py tests/runtime/test_process.py
+
+soak: $(STAMP)
+	SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) $(SOAKED) $(PYTEST)
+	$(MAKE) chaos MINUTES=10
+
+# SEED=… repeats what a failure names.
+MINUTES ?= 2
+chaos: $(STAMP)
+	$(BIN)/python -m supervisor selftest --chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 check: lint types layers
 

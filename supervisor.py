@@ -41,8 +41,10 @@ from actors.cli.dead_letters import dead_letters
 from actors.cli.doctor import doctor
 from actors.cli.forget import forget
 from actors.cli.logs import logs
+from actors.cli.models import models
 from actors.cli.pause import pause, resume
 from actors.cli.search import search
+from actors.cli.selftest import selftest
 from actors.cli.status import status
 from actors.cli.stop import stop
 from actors.client import Client, NotRunning, Run
@@ -70,6 +72,7 @@ from models.pack import Pack, find_pack, verify
 from models.session import check_one_runtime
 from runtime import log, rundir
 from runtime.errors import AlreadyRunning, RunDirUnsafe, RuntimeFault
+from runtime.exits import ExitClass
 from runtime.messages import ProcessState
 from runtime.restart import EXIT_CONFIG, EXIT_HOST, Backoff, Intensity, OnLimit
 from runtime.spec import ChildSpec, GroupSpec
@@ -378,13 +381,18 @@ class Session:
                     await bars.follow(client, show)
 
     def _run(self, http: str) -> Run:
-        return Run(os.getpid(), self.run_id, str(self.run_dir), http)
+        return Run(os.getpid(), self.run_id, str(self.run_dir), http, self._pack.name)
 
 
-def _is_a_photos_fault(name: str, code: int, executing: list[int]) -> bool:
-    """A decoder that dies over a photo is what it is for; the catalog charges the photo."""
-    del code
-    return name.startswith("decode.") and bool(executing)
+def _is_a_photos_fault(name: str, kind: ExitClass, executing: list[int]) -> bool:
+    """A worker that dies over a photo does not count it; the catalog charges the photo.
+
+    A lost GPU has nothing to do with photos.  How much memory a photo takes to decode depends on
+    the photo; to embed it takes as much as any other, so there it is the worker that counts.
+    """
+    if name.startswith("decode."):
+        return bool(executing) and kind is not ExitClass.GPU
+    return name == "embed" and bool(executing) and kind not in {ExitClass.GPU, ExitClass.OOM}
 
 
 def _settled(status: Status, catalog: CatalogStatus) -> bool:
@@ -551,6 +559,8 @@ app.command()(resume)
 app.command()(stop)
 app.command("check")(check_library)
 app.command()(forget)
+app.command()(selftest)
+app.add_typer(models, name="models")
 app.command()(doctor)
 
 

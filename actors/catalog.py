@@ -11,7 +11,8 @@ incarnations, standing offers) and what time it is.
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,6 +48,7 @@ from runtime import log, rundir
 from runtime.actor import Actor
 from runtime.demand import Demand
 from runtime.errors import ActorUnusable, Busy, PeerAway
+from runtime.faults import fault
 from runtime.messages import Down
 from runtime.node import Line
 
@@ -93,6 +95,8 @@ class Catalog(Actor):
         self._dispatching: dict[Kind, anyio.Lock] = {kind: anyio.Lock() for kind in self._demand}
         self._pullers: dict[str, Line] = {}
         self._followers: dict[str, Line] = {}
+        self._dead: dict[str, int] = {}  # the last incarnation of each that was judged
+        self._doubted: set[str] = set()  # died over work: can the next incarnation do any?
         self._told = 0
         self._walking: set[bytes] = set()
         self._walked: dict[bytes, str] = {}  # root → why it was not complete, "" when it was
@@ -110,7 +114,7 @@ class Catalog(Actor):
             await anyio.sleep(TICK_S)
 
     async def on_down(self, down: Down) -> None:
-        """Charge what was executing, take back what was held."""
+        """Charge what was executing, or take it back; take back what was held."""
         for demand in self._demand.values():
             demand.gone(down.name, down.incarnation)
         for lines in (self._pullers, self._followers):
@@ -120,12 +124,22 @@ class Catalog(Actor):
             self._walking.clear()
             self._walked.clear()
         now_ns = time.time_ns()
-        if down.crashed and down.executing:
-            charged = await self._writer.charge(down.executing, down.exit, down.stderr_tail, now_ns)
-            log.logger().warning("charged", worker=down.name, exit=down.exit, tasks=charged)
+        # One that is announced again finds its tasks with somebody else, perhaps.
+        if self._dead.get(down.name, 0) < down.incarnation:
+            await self._judge(down, now_ns)
+            self._dead[down.name] = down.incarnation
         await self._writer.give_back(down.name, down.incarnation, now_ns)
         for kind in self._demand:
             await self._dispatch(kind)
+
+    async def _judge(self, down: Down, now_ns: int) -> None:
+        if down.crashed and down.executing:
+            self._doubted.add(down.name)
+            charged = await self._writer.charge(down.executing, down.exit, down.stderr_tail, now_ns)
+            log.logger().warning("charged", worker=down.name, exit=down.exit, tasks=charged)
+        if down.innocent:
+            refunded = await self._writer.refund(down.innocent, now_ns)
+            log.logger().warning("refunded", worker=down.name, tasks=refunded)
 
     async def on_stop(self) -> None:
         await self._reader.close()
@@ -137,7 +151,9 @@ class Catalog(Actor):
             case Pull():
                 await self._offered(message, line)
             case Results(results):
+                fault("catalog.results")
                 tasks = await self._writer.settle(results, now_ns)
+                fault("catalog.committed")
                 for demand in self._demand.values():
                     demand.settled(tasks)
                 self._tell_followers()
@@ -147,6 +163,7 @@ class Catalog(Actor):
                     await self._desk.discard(unwanted)
                 return Committed(tasks)
             case Seen(root, files, priority):
+                fault("catalog.seen")
                 await self._writer.seen(root, files, priority, now_ns)
                 self._tell_followers()
                 self._dispatch_soon("decode")
@@ -215,28 +232,34 @@ class Catalog(Actor):
                 if line is None or not room:
                     continue
                 now_ns = time.time_ns()
-                delivery: DecodeTasks | EmbedTasks
+                deliver: Callable[[int], DecodeTasks | EmbedTasks]
                 if kind == "decode":
                     decode = await self._writer.lease(kind, room, name, line.epoch, now_ns)
+                    if decode and name in self._doubted:
+                        decode = [*filter(None, [await self._reader.proof()]), *decode]
                     ids = [task.id for task in decode]
-                    delivery = DecodeTasks(decode, self._number(demand, line, ids))
+                    deliver = partial(DecodeTasks, decode)
                 else:
                     embed = await self._writer.lease(
                         kind, room, name, line.epoch, now_ns, space=self.settings.space.name
                     )
                     ids = [task.id for task in embed]
-                    delivery = EmbedTasks(embed, self._number(demand, line, ids))
+                    deliver = partial(EmbedTasks, embed)
                 if not ids:
                     return
+                if line.epoch != self._epoch_of(name):
+                    # it died in the meantime, and what it held was taken back before this was its
+                    await self._writer.give_back_some(ids, name, now_ns)
+                    continue
                 try:
-                    line.tell(delivery)
+                    line.tell(deliver(demand.delivered(name, ids)))
                 except (PeerAway, Busy):
                     # its Down, or its next offer, brings these back
                     continue
+                self._doubted.discard(name)
 
-    @staticmethod
-    def _number(demand: Demand, line: Line, ids: list[int]) -> int:
-        return demand.delivered(line.name, ids) if ids else 0
+    def _epoch_of(self, name: str) -> int | None:
+        return self._pullers[name].epoch if name in self._pullers else None
 
     async def _backfill(self) -> None:
         """Give every content its task in the active space, newest first."""

@@ -57,6 +57,13 @@ class NotRunning(Exception):
         )
 
 
+class StartedAnew(NotRunning):
+    """The system that was connected to is gone, and another one works there now."""
+
+    def __init__(self, data: Path) -> None:
+        Exception.__init__(self, f"Obscura on {data} was started anew meanwhile: connect again")
+
+
 class Run(msgspec.Struct, frozen=True):
     """`<data>/run.json`: how to reach the system that works on this data directory."""
 
@@ -64,6 +71,7 @@ class Run(msgspec.Struct, frozen=True):
     run: str
     run_dir: str
     http: str = ""
+    pack: str = ""  #: the model pack it was started with
 
 
 def default_data() -> Path:
@@ -92,9 +100,10 @@ class Client:
 
     running: bool = True  #: unlike the door to a library at rest
 
-    def __init__(self, node: Node, data: Path) -> None:
+    def __init__(self, node: Node, data: Path, run: str) -> None:
         self._node = node
         self._data = data
+        self._run = run
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -112,7 +121,7 @@ class Client:
             node.ref(SUPERVISOR)
             node.ref(GATEWAY)
             node.peer_up(Up(SUPERVISOR, 0))
-            client = cls(node, data)
+            client = cls(node, data, run.run)
             with plain_errors():
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(client._follow_gateway)
@@ -124,7 +133,7 @@ class Client:
 
         Raises:
             DeadlinePassed, PeerRefused: search is away or says no; the text tells why.
-            NotRunning: the system stopped meanwhile.
+            NotRunning: the system stopped meanwhile, or was started anew.
         """
         return await self.ask(Search(query, k), Found, seconds)
 
@@ -145,7 +154,7 @@ class Client:
 
         Raises:
             DeadlinePassed, PeerRefused: somebody is away or says no; the text tells why.
-            NotRunning: the system stopped meanwhile.
+            NotRunning: the system stopped meanwhile, or was started anew.
         """
         deadline = anyio.current_time() + seconds
         while True:
@@ -156,7 +165,8 @@ class Client:
                 await self._dial_gateway(left)
                 answer = await self._node.ref(GATEWAY).ask(question, left)
             except (PeerRestarted, PeerAway, Busy):
-                find_run(self._data)  # gone altogether?
+                if find_run(self._data).run != self._run:  # gone altogether?
+                    raise StartedAnew(self._data) from None
                 await anyio.sleep(min(0.1, left))
                 continue
             assert isinstance(answer, kind)
@@ -221,6 +231,7 @@ __all__ = [
     "NotRunning",
     "PeerRefused",
     "RuntimeFault",
+    "StartedAnew",
     "Status",
     "Totals",
 ]

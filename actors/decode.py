@@ -33,6 +33,7 @@ from actors.settings import DecodeSettings
 from runtime import log
 from runtime.actor import Actor
 from runtime.errors import HostUnusable, RuntimeFault
+from runtime.faults import fault
 from runtime.messages import Down
 from runtime.node import Line
 
@@ -108,8 +109,9 @@ class Decode(Actor):
             task = self._queue.popleft()
             async with self._working:
                 self.node.executing("decode", [task.id])
+                fault("decode.begun")
                 result = await self._decode(task)
-                self.node.executing("idle", [])
+                self.node.finished([task.id])
                 self._outbox.put([result])
 
     async def _decode(self, task: DecodeTask) -> Result:

@@ -95,7 +95,8 @@ class Desk:
         match message:
             case AskDeadLetters(after):
                 letters = await self._reader.dead_letters(after=after, limit=PAGE)
-                return DeadLetters([_letter(each) for each in letters])
+                trimmed = await self._reader.trimmed()
+                return DeadLetters([_letter(each) for each in letters], trimmed)
             case AskDeadLetter(task):
                 letters = await self._reader.dead_letters(after=task - 1, limit=1)
                 return DeadLetters(

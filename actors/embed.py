@@ -6,6 +6,7 @@ until the catalog has committed it.
 """
 
 import contextlib
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,12 +47,19 @@ from runtime import log
 from runtime.actor import Actor
 from runtime.errors import ActorUnusable, Busy, PeerAway
 from runtime.errors import DeviceLost as Sticky
+from runtime.faults import fault
 from runtime.messages import Down
 from runtime.node import Line
 
 #: part of the time for draining that results may wait to be committed; the rest is for ending
 DRAIN_SHARE = 0.8
 CPU = "cpu:0"
+#: what takes longer is a hang: a batch so many times slower than one of each size was at the
+#: start, because a game may want the processor and this process always steps back
+SLOWER = 20
+BATCH_S = 180.0
+#: part of it after which the run is broken off from inside, which says what was too slow
+BREAK_OFF = 0.9
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -69,7 +77,10 @@ class Embed(Actor):
         self.settings: EmbedSettings
         try:
             self._tower = self._open(self.settings.device)
+            begin = time.monotonic()
             self._tower.warm_up()
+            self._batch_s = max(BATCH_S, SLOWER * (time.monotonic() - begin))
+            self._tower.limit(BREAK_OFF * self._batch_s)
         except DeviceLost as error:
             raise Sticky(str(error)) from error
         except ModelsError as error:
@@ -83,9 +94,7 @@ class Embed(Actor):
     def _open(self, device: str) -> ImageTower:
         pack = load_pack(Path(self.settings.pack))
         try:
-            return ImageTower.open(
-                pack, device, self.settings.threads, limit_s=self.settings.limit_s
-            )
+            return ImageTower.open(pack, device, self.settings.threads)
         except DeviceUnusable as error:
             if device == CPU:
                 raise
@@ -164,12 +173,15 @@ class Embed(Actor):
         start = anyio.current_time()
         if ready is not None and ready.tasks:
             async with self._running:
-                self.node.executing("embed", [task.id for task in ready.tasks])
+                ids = [task.id for task in ready.tasks]
+                self.node.executing("embed", ids, self._batch_s)
+                fault("embed.begun")
                 results = await anyio.to_thread.run_sync(
                     self._embed, ready, abandon_on_cancel=False
                 )
-                self.node.executing("idle", [])
+                self.node.finished(ids)
                 self._outbox.put(results)
+        fault("embed.done")
         self._tell(line, Released(grant.batch, grant.lease, anyio.current_time() - start))
 
     def _embed(self, ready: Ready) -> list[Result]:

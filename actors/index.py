@@ -51,6 +51,7 @@ from actors.vectors.shared import SharedIndex
 from runtime import log
 from runtime.actor import Actor
 from runtime.errors import Busy, PeerAway, RecycleMe
+from runtime.faults import fault
 from runtime.messages import Down
 from runtime.node import Line
 
@@ -247,6 +248,7 @@ class Index(Actor):
         if removed:
             await self._shared.change(self._shared.index.remove, np.array(removed, np.int64))
         self._seq = rows[-1].seq
+        fault("index.applied")
 
     async def _add(self, contents: list[int], vectors: list[bytes]) -> None:
         ids: NDArray[np.int64] = np.array(contents, np.int64)

@@ -11,13 +11,14 @@ just like that): nothing of it counts as vanished.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any, ClassVar
 
 import anyio
 import anyio.to_thread
 import msgspec
 import watchfiles
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from actors.library.errors import LibraryError
 from actors.library.paths import printable
@@ -45,6 +46,10 @@ MOST_FILES = 500
 MOST_BYTES = 400_000
 #: folders listed by one hop into the worker thread
 HOP = 16
+#: how long a watch waits in its thread, which nobody can end sooner: so long takes a stop
+WATCH_MS = 500
+#: before a watch that broke begins anew
+AGAIN_S = 1.0
 #: what appears in a watched folder is decoded before the backlog
 WATCHED_PRIORITY = 10
 
@@ -57,6 +62,8 @@ class Ingest(Actor):
         self.settings: IngestSettings
         self._catalog = self.ref("catalog")
         self._walks: dict[bytes, ScanStarted | ScanDone] = {}
+        self._walking = anyio.Lock()
+        self._to_walk: set[bytes] = set()
 
     async def run(self) -> None:
         reader = await self._open_reader()
@@ -65,7 +72,7 @@ class Ingest(Actor):
                 self.tasks.start_soon(self._watch, reader, root)
         while True:
             for root in self.settings.roots:
-                await self._scan(reader, root)
+                await self._walk(reader, root)
             if not self.settings.scan_interval_s:
                 return
             await anyio.sleep(self.settings.scan_interval_s)
@@ -83,6 +90,15 @@ class Ingest(Actor):
                 return await open_reader(self.settings.database)
             except LibraryError:
                 await anyio.sleep(RETRY_S)
+
+    async def _walk(self, reader: Reader, root: bytes) -> None:
+        """One walk of *root* after the other; who waits for one waits for all who do."""
+        if root in self._to_walk:
+            return
+        self._to_walk.add(root)
+        async with self._walking:
+            self._to_walk.discard(root)
+            await self._scan(reader, root)
 
     async def _scan(self, reader: Reader, root: bytes) -> None:
         begin = time.monotonic()
@@ -131,7 +147,10 @@ class Ingest(Actor):
     async def _watch(self, reader: Reader, root: bytes) -> None:
         """Look again at every folder in which something happened."""
         try:
-            async for changes in watchfiles.awatch(os.fsdecode(root), recursive=True, step=200):
+            async for changes in _changes(root):
+                if changes is None:
+                    self.tasks.start_soon(self._walk, reader, root)
+                    continue
                 touched = await anyio.to_thread.run_sync(_touched, root, changes)
                 await self._look_again(reader, root, touched)
         except OSError as error:
@@ -169,6 +188,29 @@ class Ingest(Actor):
             else:
                 assert isinstance(answer, Done)
                 return
+
+
+async def _changes(
+    root: bytes,
+) -> AsyncGenerator[set[tuple[watchfiles.Change, str]] | None, None]:
+    """What a watch of *root* reports; None where it missed something and begins anew.
+
+    It cannot report a name that is no UTF-8, and breaks over it.
+
+    Raises:
+        OSError: *root* cannot be watched.
+    """
+    while True:
+        try:
+            async for changes in watchfiles.awatch(
+                os.fsdecode(root), recursive=True, step=200, rust_timeout=WATCH_MS
+            ):
+                yield changes
+            return
+        except* WatchfilesRustInternalError as errors:
+            log.logger().info("watched_anew", reason=repr(errors.exceptions[0]))
+        await anyio.sleep(AGAIN_S)
+        yield None
 
 
 class _Outgoing:

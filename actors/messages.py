@@ -413,6 +413,7 @@ class DeadLetters(Message, frozen=True, tag="dead_letters"):
     """A page of them; an empty one is the end."""
 
     letters: list[Letter]
+    trimmed: int = 0  #: how often an old one had to give up what its process said last
 
 
 class RetryLetters(Owner, frozen=True, tag="retry_letters"):

@@ -11,6 +11,7 @@ import anyio
 
 from actors.messages import Committed, Result, Results
 from runtime.errors import RuntimeFault
+from runtime.faults import fault
 from runtime.node import Ref
 
 #: results a message; at 2 KiB a vector well below the limit of a body
@@ -48,12 +49,14 @@ class Outbox:
                 self._changed = anyio.Event()
                 await self._changed.wait()
             batch = list(self._results.values())[:MOST]
+            fault("outbox.send")
             try:
                 answer = await self._catalog.ask(Results(batch), ANSWER_S)
             except RuntimeFault:
                 await anyio.sleep(RETRY_S)
                 continue
             assert isinstance(answer, Committed)
+            fault("outbox.answered")
             for task in answer.tasks:
                 self._results.pop(task, None)
             self._on_committed(answer.tasks)

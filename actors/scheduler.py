@@ -21,6 +21,8 @@ from actors.scheduling import Effect, SchedulerCore, SendBatch, SendGrant
 from actors.settings import SchedulerSettings
 from runtime.actor import Actor
 from runtime.errors import Busy, PeerAway
+from runtime.exits import ExitClass
+from runtime.faults import fault
 from runtime.messages import Down
 from runtime.node import Line
 
@@ -56,7 +58,10 @@ class Scheduler(Actor):
     async def on_down(self, down: Down) -> None:
         self._workers.pop(down.name, None)
         now = anyio.current_time()
-        self._carry_out(self._core.worker_died(down.name, down.incarnation, down.executing, now))
+        oom = down.exit_class == ExitClass.OOM
+        self._carry_out(
+            self._core.worker_died(down.name, down.incarnation, down.executing, now, oom=oom)
+        )
 
     async def handle(self, message: Any, line: Line) -> None:
         now = anyio.current_time()
@@ -96,5 +101,6 @@ class Scheduler(Actor):
                         line.tell(Batch(batch, bucket, tasks))
                     case SendGrant(_, batch, lease):
                         line.tell(Grant(batch, lease, self.settings.device))
+                        fault("scheduler.granted")
             except (PeerAway, Busy):
                 continue  # likewise

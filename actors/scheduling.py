@@ -8,10 +8,13 @@ its prefetching off for the same reason).
 A batch is sent once it fills half of the largest bucket, or when its oldest task has waited:
 `IDLE_WAIT_S` while nobody works, so that a single new photo is searchable soon, and
 `BUSY_WAIT_S` while the device is busy anyway.  A suspect (somebody died of it or beside it)
-runs alone.
+runs alone.  After a death for want of memory the next smaller bucket is the largest one for
+`RELAX_S`, because what took the memory may go away.
 
 What a dead worker held goes back to the head of the queue, except the tasks its shared page
-showed as executing: those the catalog charges and hands out again.
+showed as executing: those the catalog charges and hands out again.  Its next incarnation begins
+with a task that went well before, under the id `PROOF`: if it dies of that too, it dies of any
+(`runtime.blame`).
 """
 
 from collections import deque
@@ -21,10 +24,12 @@ from typing import TypeAlias
 import msgspec
 
 from actors.messages import EmbedTask, Pull
+from runtime.blame import PROOF
 from runtime.demand import Demand, Offer
 
 IDLE_WAIT_S = 0.1
 BUSY_WAIT_S = 2.0
+RELAX_S = 600.0
 
 
 class SendBatch(msgspec.Struct, frozen=True):
@@ -67,12 +72,16 @@ class SchedulerCore:
 
     def __init__(self, buckets: Sequence[int], window: int) -> None:
         self.buckets = sorted(buckets)
+        self._largest = len(self.buckets) - 1  #: the bucket that fits into memory, as it seems
+        self._relax_at = 0.0
         self.offer = Offer(window)
         self._demand = Demand()
         self._queue: deque[tuple[EmbedTask, float]] = deque()  # with time of arrival
         self._suspects: deque[EmbedTask] = deque()
         self._batches: dict[tuple[str, int], list[EmbedTask]] = {}
         self._prepared: deque[tuple[str, int]] = deque()
+        self._proof: EmbedTask | None = None  #: went well before
+        self._doubt = False  #: a worker died of its tasks: see whether the next one can do any
         self._lease: Lease | None = None
         self._leases = 0
         self._busy_s = 0.0
@@ -108,17 +117,21 @@ class SchedulerCore:
         if self._lease is not None and self._lease.id == lease and self._lease.worker == worker:
             self._busy_s += now - self._lease.since
             self._lease = None
-        self._batches.pop((worker, batch), None)
+        if went_well := self._batches.pop((worker, batch), None):
+            self._proof = msgspec.structs.replace(went_well[-1], id=PROOF, suspect=True)
         return self.tick(now)
 
     def worker_died(
-        self, worker: str, epoch: int, executing: Sequence[int], now: float
+        self, worker: str, epoch: int, executing: Sequence[int], now: float, *, oom: bool = False
     ) -> list[Effect]:
+        if oom and len(executing) > 1:
+            self._largest = max(self._largest - 1, 0)
+            self._relax_at = now + RELAX_S
         self._demand.gone(worker, epoch)
         if self._lease is not None and self._lease.worker == worker:
             self._lease = None
         self._prepared = deque(each for each in self._prepared if each[0] != worker)
-        charged = set(executing)
+        charged = {*executing, PROOF}
         held = [
             task
             for key in sorted(key for key in self._batches if key[0] == worker)
@@ -130,6 +143,7 @@ class SchedulerCore:
                 self._suspects.appendleft(task)
             else:
                 self._queue.appendleft((task, now))
+        self._doubt = self._doubt or bool(executing)
         return self.tick(now)
 
     def tick(self, now: float) -> list[Effect]:
@@ -156,9 +170,16 @@ class SchedulerCore:
 
     def _send_to(self, worker: str, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        largest = self.buckets[-1]
+        if self._largest < len(self.buckets) - 1 and now >= self._relax_at:
+            self._largest += 1
+            self._relax_at = now + RELAX_S
+        largest = self.buckets[self._largest]
         while room := self._demand.room(worker):
-            if self._suspects and not self._batches:
+            work = bool(self._suspects or self._queue)
+            if self._doubt and self._proof is not None and work and not self._batches:
+                self._doubt = False
+                tasks = [self._proof]
+            elif self._suspects and not self._batches:
                 tasks = [self._suspects.popleft()]
             else:
                 count = min(len(self._queue), largest, room)

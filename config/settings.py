@@ -43,6 +43,9 @@ Name = Annotated[
         description="a name of letters, digits, `.`, `_`, `+` and `-`",
     ),
 ]
+Hub = Annotated[
+    str, Meta(pattern=r"\A(https?://[^\s/]\S*)?\Z", description="an address such as https://hub")
+]
 #: SQLAlchemy URL.  `loading` lets only the async drivers through.
 Database = Annotated[str, Meta(description="a database URL such as sqlite:///catalog.sqlite")]
 
@@ -91,6 +94,7 @@ class Model(Part, frozen=True):
     search: tuple[
         Path, ...
     ] = ()  #: folders of packs, looked into before packs in the data directory
+    hub: Hub = ""  #: address packs are pulled from; default: that of huggingface_hub, $HF_ENDPOINT
 
 
 class Vectors(Part, frozen=True):

@@ -68,7 +68,7 @@ class ImageGraph(Section, frozen=True):
     parity: Cosine | None = None  #: smallest to the model it was exported from, if measured
 
     def __post_init__(self) -> None:
-        _check_relative(self.file)
+        check_relative(self.file)
         _check_buckets(self.buckets)
         _check_std(self.std)
 
@@ -93,8 +93,8 @@ class TextGraph(Section, frozen=True):
     parity: Cosine | None = None  #: as that of the image graph
 
     def __post_init__(self) -> None:
-        _check_relative(self.file)
-        _check_relative(self.tokenizer)
+        check_relative(self.file)
+        check_relative(self.tokenizer)
 
 
 class Embed(Section, frozen=True):
@@ -122,7 +122,7 @@ class DetectGraph(Section, frozen=True):
     memory_mib: Positive | None = None
 
     def __post_init__(self) -> None:
-        _check_relative(self.file)
+        check_relative(self.file)
         _check_std(self.std)
 
 
@@ -145,7 +145,7 @@ class RecogniseGraph(Section, frozen=True):
     memory_mib: Positive | None = None
 
     def __post_init__(self) -> None:
-        _check_relative(self.file)
+        check_relative(self.file)
         _check_buckets(self.buckets)
         _check_std(self.std)
 
@@ -172,7 +172,7 @@ class Manifest(Section, frozen=True):
 
     def __post_init__(self) -> None:
         for file in self.files:
-            _check_relative(file)
+            check_relative(file)
 
 
 class Pack(Manifest, frozen=True, kw_only=True):
@@ -327,7 +327,7 @@ def _check_std(std: Channels) -> None:
         raise ValueError("std must be above zero")
 
 
-def _check_relative(file: str) -> None:
+def check_relative(file: str) -> None:
     """A fetched manifest must not point at the rest of the disk."""
     parts = PurePosixPath(file).parts
     if not file or "\0" in file or ".." in parts or PurePosixPath(file).is_absolute():

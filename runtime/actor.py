@@ -154,7 +154,9 @@ class Actor:
 
     async def _handle(self, envelope: Envelope) -> None:
         try:
+            fault("actor.handle")
             answer = await self.handle(envelope.body, envelope.line)
+            fault("actor.handled")  # done, and nobody was told
         except (RecycleMe, ActorUnusable):
             raise
         except Exception as error:

@@ -32,6 +32,7 @@ import msgspec
 from runtime import log, rundir, wire
 from runtime.actor import Actor, decode_settings
 from runtime.errors import ActorUnusable, RecycleMe
+from runtime.faults import fault
 from runtime.messages import AnyControl, Up
 from runtime.node import SUPERVISOR, Node
 from runtime.page import TICK_S, Page, Stage
@@ -61,6 +62,7 @@ def _tick(page: Page) -> None:
 async def _tick_loop(page: Page) -> None:
     while True:
         page.tick_loop(time.monotonic_ns())
+        fault("actor.tick")  # at any time, whatever else is going on
         await anyio.sleep(TICK_S)
 
 

@@ -9,9 +9,15 @@ nothing, unless the environment arms it:
     RUNTIME_FAULTS_SEED  number; makes `%` repeatable
     RUNTIME_FAULTS_ONCE  directory; a fault that has left its name there does not strike again,
                          not even in the next incarnation
+    RUNTIME_FAULTS_ORDERS  directory; an act that lies there in a file called `<pid>.<point>`
+                         is done, once, by that process when it passes that point
 
 `point=act` strikes each time the point is passed, `@n` only the n-th time, `%p` with
 probability p.  The acts are those of `ACTS`; `act:argument` where one takes an argument.
+
+Orders are for whoever disturbs a running system and wants to say when, and whom.  Nothing but
+the environment at start opens that door, and it leads into a directory, so that whoever could
+give an order could have sent the process a signal as well.
 """
 
 import ctypes
@@ -143,18 +149,28 @@ class Plan:
         text: as in `RUNTIME_FAULTS`, see the head of the module.
         seed: makes chances repeatable.
         once: directory of the faults that struck already.
+        orders: directory of acts to be done by this process, see `order`.
 
     Raises:
         SpecInvalid: *text* is no plan.
     """
 
-    def __init__(self, text: str, seed: int | None = None, once: Path | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        seed: int | None = None,
+        once: Path | None = None,
+        orders: Path | None = None,
+    ) -> None:
         self._faults = dict(_parse(word) for word in text.split())
         self._rng = random.Random(seed)
         self._once = once
+        self._orders = orders
 
     def due(self, point: str) -> str:
         """The act that strikes at *point* this time, "" when none does."""
+        if self._orders is not None and (act := _taken(self._orders / f"{os.getpid()}.{point}")):
+            return act
         fault = self._faults.get(point)
         if fault is None:
             return ""
@@ -176,12 +192,40 @@ def _parse(word: str) -> tuple[str, Fault]:
     return match[1], Fault(match[2] + (match[3] or ""), int(match[4] or 0), float(match[5] or 1))
 
 
+def _taken(order: Path) -> str:
+    """What *order* says, "" where there is none.  It is gone before it is carried out."""
+    try:
+        act = order.read_text()
+        order.unlink()
+    except FileNotFoundError:
+        return ""
+    return act
+
+
+def order(orders: Path, pid: int, point: str, act: str) -> Path:
+    """Have process *pid* do *act* when it next passes *point*.
+
+    *orders* is what it was told at its start in `RUNTIME_FAULTS_ORDERS`.  The file returned is
+    gone once the order was taken; removing it takes the order back.
+    """
+    path = orders / f"{pid}.{point}"
+    written = orders / f".{pid}.{point}"
+    written.write_text(act)
+    return written.replace(path)
+
+
 def _armed() -> Plan | None:
     text = os.environ.get("RUNTIME_FAULTS", "")
     seed, once = os.environ.get("RUNTIME_FAULTS_SEED"), os.environ.get("RUNTIME_FAULTS_ONCE")
-    if not text:
+    orders = os.environ.get("RUNTIME_FAULTS_ORDERS")
+    if not (text or orders):
         return None
-    return Plan(text, int(seed) if seed else None, Path(once) if once else None)
+    return Plan(
+        text,
+        int(seed) if seed else None,
+        Path(once) if once else None,
+        Path(orders) if orders else None,
+    )
 
 
 _plan = _armed()

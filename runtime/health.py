@@ -21,6 +21,7 @@ Five signs, all looked at from outside:
     any       kernel says stopped (T, t)                   stopped   tell; its time stands still
     starting  within the startup limit                     loading   Progress moves the limit,
                                                                      up to the cap
+    starting  … it waits for a processor                   loading   its time stands still
     starting  limit or cap passed                          suspect   dump; kill after `grace_s`
     ready     a phase before its deadline                  busy      nothing, whatever is silent
     ready     deadline passed, thread ticks                suspect   dump; kill after `grace_s`
@@ -40,16 +41,18 @@ uninterruptible sleep does not die, and its photo is not to blame.
 
 Each look is a step; between two of them time counts only if the child could have used it.
 The sum of what does not count is subtracted from every clock reading, so that a machine that
-sleeps for a night, a supervisor that stands still for half a minute and a child that was
-stopped with SIGSTOP find every limit where they left it.
+sleeps for a night, a supervisor that stands still for half a minute, a child that was stopped
+with SIGSTOP and one that loads its model at the lowest priority beside a busy program find
+every limit where they left it.
 
 Prior art: systemd's WATCHDOG and EXTEND_TIMEOUT, Kubernetes' three probes, ipykernel's echo
 thread.  Rejected: killing on missed heartbeats (Dask's workers die of calls that keep the GIL,
 others died of the machine's hibernation), and heartbeats as messages, which queue up behind
 data and arrive by the thousand.
 
-Not known here: whether a phase is slow because the machine is.  Its budget must carry that;
-`phases.Budgets` learns it.  A spinning wait for a GPU counts as moving; it gets half again.
+Not known here: whether a phase is slow because the machine is: it may compute on threads that
+are not looked at one by one.  Its budget must carry that; `phases.Budgets` learns it.  A
+spinning wait for a GPU counts as moving; it gets half again.
 """
 
 from enum import Enum, StrEnum
@@ -100,7 +103,8 @@ class Limits(msgspec.Struct, frozen=True):
     grace_s: float = 2.0  #: between the dump and the kill
     echo_s: float = 2.0
     startup_cap_s: float = 600.0  #: from birth to READY, whatever progress is reported
-    unnamed_s: float = 600.0  #: for work in hand without a deadline of its own
+    #: for work in hand without a deadline of its own: half again what a phase may take at most
+    unnamed_s: float = 180.0
     moving: float = 0.02  #: share of one processor above which a process computes
 
 
@@ -113,6 +117,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     kernel: str  #: letter of /proc/<pid>/stat: R S D T t Z …
     cpu_s: float  #: user and system time of all its threads so far
     echoes: int = 0  #: answers of its C loop so far
+    waited_s: float = 0.0  #: that its main thread could have run and had no processor, so far
 
 
 # ── effects ─────────────────────────────────────────────────────────────────────────────────
@@ -173,7 +178,7 @@ class Health:
         self._lost = 0.0  #: seconds that did not count
         self._thread_ns = self._loop_ns = 0
         self._thread_at = self._loop_at = born  # when the ticks were last seen to move
-        self._cpu_s = self._cpu_at_tick = 0.0
+        self._cpu_s = self._cpu_at_tick = self._waited_s = 0.0
         self._phase = -1  #: sequence of the page
         self._phase_until = self._phase_s = 0.0
         self._asked_at: float | None = None
@@ -196,6 +201,9 @@ class Health:
             self._lost += late
         elif stopped or (self.life is Life.STUCK and self._silent(seen)):
             self._lost += passed
+        elif not seen.ready:
+            self._lost += min(seen.waited_s - self._waited_s, passed)
+        self._waited_s = seen.waited_s
         time = now - self._lost
         self._note(seen, time, lost)
         if self.life is Life.KILLING or overslept:

@@ -46,7 +46,8 @@ class Down(Control, frozen=True, tag="rt.down"):
     """Incarnation *incarnation* of *name* is no more.
 
     *executing* are the task ids its shared page showed at death; only those can have
-    anything to do with it.
+    anything to do with it.  *innocent* are ids that earlier deaths, or this one, were wrongly
+    charged to, each as often as it was: what is to blame is a process.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Down(Control, frozen=True, tag="rt.down"):
     executing: list[int]
     stderr_tail: str = ""
     exit_class: str = ""  #: of `exits.ExitClass`
+    innocent: list[int] = []
 
 
 class AskProcesses(Control, frozen=True, tag="rt.ask_processes"):

@@ -69,6 +69,8 @@ trace: ContextVar[bytes] = ContextVar("trace", default=b"")
 
 SUPERVISOR = "supervisor"
 
+#: for which a descriptor must tell of nothing before that is doubted
+SILENCE_S = 0.05
 #: lines kept by identity; clients come and go without a `Down`
 MOST_LINES = 4096
 
@@ -183,8 +185,12 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
         return self.header.kind == Kind.ASK
 
     def reply(self, body: Body) -> None:
-        if self.asks:
+        if not self.asks:
+            return
+        try:
             self.line.answer(Kind.REPLY, body, self.header.id)
+        except FrameBroken as error:  # too large; who asked may ask for less
+            self.refuse("failed", str(error))
 
     def refuse(self, reason: str, detail: str = "") -> None:
         self.line.answer(Kind.NACK, Nack(reason, detail), self.header.id)
@@ -337,10 +343,22 @@ class Node:
                 self._dial(self._ups[name])
         return self._refs[name]
 
-    def executing(self, phase: str, ids: list[int]) -> None:
-        """Leave word, readable after our death, that *ids* are in hand from now on."""
+    def executing(self, phase: str, ids: list[int], budget_s: float = 0.0) -> None:
+        """Leave word, readable after our death, that *ids* are in hand from now on.
+
+        It is a hang when that takes longer than *budget_s*; 0 is the supervisor's own limit
+        (`health.Limits.unnamed_s`).
+        """
         if self.page is not None:
-            self.page.write(time.monotonic_ns(), phase, ids)
+            now_ns = time.monotonic_ns()
+            deadline_ns = now_ns + int(budget_s * 1e9) if budget_s else 0
+            self.page.write(now_ns, phase, ids, deadline_ns)
+
+    def finished(self, ids: list[int]) -> None:
+        """Leave word that *ids* are done, whatever came of it, and nothing is in hand."""
+        if self.page is not None:
+            self.page.finish(len(ids))
+        self.executing("idle", [])
 
     def peer_up(self, up: Up) -> bool:
         """Note that *up* answers, and dial it if it is a peer of ours; False when known."""
@@ -437,8 +455,10 @@ class Node:
     async def _rescue(self) -> None:
         while True:
             await anyio.sleep(1)
-            for socket in self._sockets().values():
-                socket.rescue()
+            silent = {each: each.received for each in self._sockets().values() if each.silent}
+            await anyio.sleep(SILENCE_S)
+            for socket, received in silent.items():
+                socket.rescue(received)
 
     def _sockets(self) -> dict[str, Socket]:
         sockets = {name: socket for name, (socket, _) in self._dealers.items()}

@@ -15,6 +15,7 @@ The same page says, without a system call on either side, that the child lives: 
     7        a thread     its last tick: old when somebody keeps the GIL
     8        the loop     its last tick: old when the loop is blocked
     9 …      the loop     ids in hand
+    511      the loop     number of ids that were finished
 
 Words are written whole.  A reader that finds the sequence odd after the writer's death takes
 what is there, since ids are written before their count.  A reader of a living child tries
@@ -32,9 +33,10 @@ import msgspec
 
 _SIZE = 4096
 _SINCE, _DEADLINE, _COUNT, _NAME, _STAGE, _THREAD, _LOOP, _IDS = 1, 2, 3, 4, 6, 7, 8, 9
+_FINISHED = _SIZE // 8 - 1
 _NAME_BYTES = slice(_NAME * 8, _STAGE * 8)
 _HEAD = struct.Struct("=QQQ16s")  # words 1 to 5; a longer name is cut
-MOST_IDS = _SIZE // 8 - _IDS
+MOST_IDS = _FINISHED - _IDS
 #: between two ticks of a thread or a loop
 TICK_S = 0.5
 #: looks at a page that keeps changing before taking what is there
@@ -69,6 +71,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     phase: str
     executing: list[int]
     deadline_ns: int = 0
+    finished: int = 0  #: ids, in this incarnation
 
 
 class Page:
@@ -94,6 +97,10 @@ class Page:
             struct.pack_into(f"={len(ids)}Q", self._map, _IDS * 8, *ids)
         _HEAD.pack_into(self._map, 8, now_ns, deadline_ns, len(ids), phase.encode())
         self._sequence = self._words[0] = self._sequence + 2
+
+    def finish(self, ids: int) -> None:
+        """Count that many *ids* more as finished: whoever wrote this is able to work."""
+        self._words[_FINISHED] += ids
 
     def stage(self, stage: Stage) -> None:
         self._words[_STAGE] = stage
@@ -130,7 +137,7 @@ class Page:
                 break
         text = name.rstrip(b"\0").decode(errors="replace")
         ids = seen[_IDS : _IDS + min(seen[_COUNT], MOST_IDS)]
-        return Snapshot(seen[0], seen[_SINCE], text, ids, seen[_DEADLINE])
+        return Snapshot(seen[0], seen[_SINCE], text, ids, seen[_DEADLINE], seen[_FINISHED])
 
     def close(self) -> None:
         self._words.release()

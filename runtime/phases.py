@@ -84,6 +84,8 @@ class Phase:
     ) -> None:
         now = time.monotonic_ns()
         del self._phases.open[self]
+        if kind is None and self.ids and self._phases.page is not None:
+            self._phases.page.finish(len(self.ids))
         if self._automatic and kind is None:
             self._phases.budgets.took(self.name, len(self.ids), (now - self.since_ns) / SECOND)
         self._phases.show(now)

@@ -13,7 +13,11 @@ our children load models and meet broken photos:
 - *isolation* (`on_limit=isolate`): a child at its limit is set aside, the rest works on, and
   it is tried again after a growing while (a circuit breaker: open, half-open, closed);
 - exits that are nobody's fault are not counted: a planned recycle (86) once READY, a host that
-  is away for a while (75), and deaths that the caller says belong to a photo;
+  is away for a while (75), and deaths that the caller says belong to a photo.  Want of memory
+  (71) may be among those, where it is the photo that decides how much is needed;
+- a child that dies over whatever it is given, and finishes nothing, is to blame itself (`blame`):
+  it is isolated after three such deaths, and the work it was excused with is told as innocent.
+  So is the work of such a row whenever the child is isolated for another reason;
 - two different children that lose the GPU (70) within a minute have not failed, the GPU has:
   both are isolated, whatever their own limits say;
 - a configuration error (78) is never retried: it would fail the same way for ever.  It ends a
@@ -34,6 +38,7 @@ our children load models and meet broken photos:
     any        Exited(75)       waiting    Wake after backoff   (not counted)
     any        Exited(70), 2nd  isolated   both: Terminate who runs, Isolated, Wake
     waiting    Due              starting   Spawn
+    any        Exited, to blame isolated   Isolated, with who is innocent; Wake  (see `blame`)
     any        limit reached    –          Escalate
     any        limit, isolate   isolated   Wake after 5 min, 10 min … 1 h
     isolated   Due              starting   Spawn   (half-open: one death isolates again)
@@ -52,6 +57,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from runtime.blame import DEATHS, Blame
 from runtime.errors import SpecInvalid
 
 EXIT_OK = 0
@@ -141,6 +147,7 @@ class Exited(msgspec.Struct, frozen=True):
 
     *excused*: somebody else is to blame, a photo for example; not counted.
     *first*: the tree has not been up as a whole since it was started.  *reason*: what it said.
+    *charged*: tasks this death is charged to.  *finished*: this incarnation did finish a task.
     """
 
     name: str
@@ -148,6 +155,8 @@ class Exited(msgspec.Struct, frozen=True):
     excused: bool = False
     first: bool = False
     reason: str = ""
+    charged: Sequence[int] = ()
+    finished: bool = False
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -183,9 +192,12 @@ class Wake(msgspec.Struct, frozen=True):
 
 
 class Isolated(msgspec.Struct, frozen=True):
+    """*innocent*: what its deaths were charged to, each as often as it was."""
+
     name: str
     for_s: float
     reason: str = ""
+    innocent: Sequence[int] = ()
 
 
 class SetAside(msgspec.Struct, frozen=True):
@@ -237,6 +249,7 @@ class _Child:
         self.isolations = 0
         self.isolate = ""  #: why it will be isolated once it is gone
         self.turn = 0  #: of the last Wake
+        self.blame = Blame()
         self.deaths: deque[float] = deque()  #: counted ones, oldest first
 
 
@@ -266,7 +279,7 @@ class GroupCore:
             if each.significant and each.restart is RestartType.PERMANENT:
                 raise SpecInvalid(f"{each.name} is permanent: it never ends by itself")
         slowest = sum(
-            min(backoff.cap_s, backoff.base_s * 2.0**n) * (1 + backoff.jitter)
+            min(backoff.cap_s, backoff.base_s * 2.0 ** min(n, 60)) * (1 + backoff.jitter)
             for n in range(intensity.limit + 1)
         )
         if slowest >= intensity.period_s:
@@ -346,6 +359,7 @@ class GroupCore:
     def _exited(self, event: Exited, now: float) -> list[Effect]:
         child = self._children[event.name]
         asked = child.state is State.STOPPING
+        broken = child.blame.died(event.charged, finished=event.finished)
         if self._stopping:
             child.state = State.FINISHED
             return self._go_on_stopping()
@@ -363,14 +377,15 @@ class GroupCore:
         if not child.policy.restart.wants_restart(crashed=event.code != EXIT_OK):
             child.state = State.FINISHED
             return self._shut_down_with(event.name)
-        return self._restart(child, event, now)
+        return self._restart(child, event, now, broken=broken)
 
-    def _restart(self, child: _Child, event: Exited, now: float) -> list[Effect]:
+    def _restart(self, child: _Child, event: Exited, now: float, *, broken: bool) -> list[Effect]:
         name = child.policy.name
         starting = child.state is State.STARTING
         planned = event.code == EXIT_RECYCLE and not starting
         away = event.code == EXIT_TEMPORARY
-        if child.ready_at is not None and now - child.ready_at >= self._backoff.healthy_s:
+        stayed = child.ready_at is not None and now - child.ready_at >= self._backoff.healthy_s
+        if stayed and (event.finished or not event.charged):  # a hang over a task is no health
             child.row = child.isolations = 0
         child.state = State.IDLE
         if event.code == EXIT_STICKY_GPU:
@@ -378,6 +393,10 @@ class GroupCore:
             lost = [each for each, at in self._gpu_lost.items() if now - at <= GPU_WINDOW_S]
             if len(lost) > 1:
                 return self._isolate_all(lost)
+        if broken:
+            if child.policy.on_limit is OnLimit.ISOLATE:
+                return self._isolate(child, f"{name} died {DEATHS} times in a row over any work")
+            child.blame.acquit()  # its limit is another one
         if not (planned or away or event.excused):
             if child.isolations > 0 and starting:  # half-open, and no better
                 return self._isolate(child, event.reason)
@@ -451,13 +470,14 @@ class GroupCore:
 
     def _isolate(self, child: _Child, reason: str) -> list[Effect]:
         """Leave a child that is gone alone for a while, longer each time."""
-        for_s = min(self._breaker.first_s * 2.0**child.isolations, self._breaker.most_s)
+        for_s = min(self._breaker.first_s * 2.0 ** min(child.isolations, 60), self._breaker.most_s)
         child.isolations += 1
         child.deaths.clear()
         child.row = 0
         child.isolate = ""
         child.state = State.ISOLATED
-        return [Isolated(child.policy.name, for_s, reason), self._wake(child, for_s)]
+        isolated = Isolated(child.policy.name, for_s, reason, child.blame.acquit())
+        return [isolated, self._wake(child, for_s)]
 
     def _isolate_all(self, names: list[str]) -> list[Effect]:
         reason = f"the GPU was lost by {' and '.join(names)}"

@@ -10,8 +10,9 @@ taken (587 of 4000 with 1 ms timeouts).  So:
 - `send` never waits either, and looks afterwards whether it swallowed the edge: at once, or
   on asyncio once for all sends of the loop's turn;
 - nobody outside ever awaits zmq: consumers await a mailbox, which cancels safely;
-- a slow tick looks at `EVENTS` once a second and counts what the rules above missed
-  (`stalls`, which must stay 0).
+- a slow tick looks once a second whether messages wait although the descriptor is silent and
+  nothing has come for a moment, and counts what the rules above missed (`stalls`, which must
+  stay 0).
 
 A message is exactly two frames, a header and a body; a ROUTER's begin with the sender's
 identity.  Anything else is counted (`misshapen`) and dropped whole.
@@ -31,6 +32,7 @@ for a dead process must not reach its successor.
 
 import contextlib
 import errno
+import select
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -79,6 +81,8 @@ class Socket:
         descriptor = socket.getsockopt(zmq.FD)
         assert isinstance(descriptor, int)
         self._reader = Reader(descriptor, self.drain, self._readable)
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
         socket.setsockopt(zmq.LINGER, LINGER_MS)
         socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
         socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
@@ -107,6 +111,10 @@ class Socket:
             raise
         self._sent += 1
         self._reader.nudge()  # the send may have eaten the edge
+
+    @property
+    def received(self) -> int:
+        return self._received
 
     def _readable(self) -> bool:
         return not self._closed and bool(self._get(_EVENTS) & _POLLIN)
@@ -148,9 +156,19 @@ class Socket:
             self.retire()
             self._socket.close()
 
-    def rescue(self) -> None:
-        """The slow tick: deliver what a missed edge left behind, and count it."""
-        if self._readable():
+    @property
+    def silent(self) -> bool:
+        """Does the descriptor tell of nothing?  Unlike `EVENTS`, this takes no edge away."""
+        return not self._closed and not self._poll.poll(0)
+
+    def rescue(self, received: int) -> None:
+        """Deliver what a missed edge left behind, and count it.
+
+        Args:
+            received: messages a moment ago, when it was `silent` already.  Where there are more
+                now, edges come through.
+        """
+        if self._received == received and self.silent and self._readable():
             found = self.drain(MOST)
             self._stalls += found > 0
             while found == MOST:

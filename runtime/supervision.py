@@ -63,8 +63,8 @@ from runtime.spec import AnySpec, Birth, ChildSpec, GroupSpec
 from runtime.vitals import OomWatch
 
 OnLine: TypeAlias = Callable[[str, str], None]
-#: is a death to be blamed on the work in hand?  (name, exit code, executing ids) → excused
-Excuse: TypeAlias = Callable[[str, int, list[int]], bool]
+#: is a crash to be blamed on the work in hand?  (name, class, executing ids) → excused
+Excuse: TypeAlias = Callable[[str, ExitClass, list[int]], bool]
 #: how long the last words of a dead child are waited for; its pipe may have heirs
 LAST_WORDS_S = 1.0
 #: a kill for want of memory is noticed at most this long before the death it caused
@@ -105,6 +105,7 @@ class _Group:
 class _Event(msgspec.Struct, frozen=True):
     group: str
     event: restart.Event
+    down: Down | None = None  #: to be announced once it is known who is to blame
 
 
 class Supervisor:
@@ -130,7 +131,7 @@ class Supervisor:
         run: str,
         on_line: OnLine,
         on_event: Callable[[str, dict[str, object]], None],
-        excuse: Excuse = lambda _name, _code, _executing: False,
+        excuse: Excuse = lambda _name, _kind, _executing: False,
         shutdown_s: float = 20.0,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         rng: random.Random | None = None,
@@ -232,15 +233,20 @@ class Supervisor:
         assert self.exit_code is not None
         return self.exit_code
 
-    def _post(self, group: str, event: restart.Event) -> None:
-        self._events.put_always(_Event(group, event))
+    def _post(self, group: str, event: restart.Event, down: Down | None = None) -> None:
+        self._events.put_always(_Event(group, event, down))
 
     async def _drive(self) -> None:
         self._post(self._tree.name, restart.Start())
         while self.exit_code is None:
             each = await self._events.get()
             group = self._groups[each.group]
-            for effect in group.core.step(each.event, anyio.current_time()):
+            effects = group.core.step(each.event, anyio.current_time())
+            if each.down is not None:
+                isolated = [effect for effect in effects if isinstance(effect, restart.Isolated)]
+                innocent = [id_ for effect in isolated for id_ in effect.innocent]
+                self._announce(msgspec.structs.replace(each.down, innocent=innocent))
+            for effect in effects:
                 self._carry_out(group, effect)
         self._stopped.set()
 
@@ -332,7 +338,8 @@ class Supervisor:
         """What follows from the end of *process*, or from the end of our patience with it."""
         name = child.spec.name
         assert child.page is not None
-        executing = child.page.read().executing
+        seen = child.page.read()
+        executing = seen.executing
         child.page.close()
         self._echoes.forget(self._heart(child))
         kind = classify(code, killed_for=child.killed_for, oom=code < 0 and self._short_of_memory())
@@ -349,10 +356,16 @@ class Supervisor:
         down = Down(
             name, process.incarnation, child.last_exit, kind.crashed, executing, tail, kind.value
         )
-        self._announce(down)
-        excused = kind.crashed and self._excuse(name, code, executing)
-        first = not self.all_ready.is_set()
-        self._post(child.group.spec.name, restart.Exited(name, code, excused, first, reason))
+        gone = restart.Exited(
+            name,
+            code,
+            excused=kind.crashed and self._excuse(name, kind, executing),
+            first=not self.all_ready.is_set(),
+            reason=reason,
+            charged=executing if kind.crashed else (),
+            finished=seen.finished > 0,
+        )
+        self._post(child.group.spec.name, gone, down)
 
     def _tell_end(self, child: _Child, pid: int, code: int, kind: ExitClass, reason: str) -> None:
         said: dict[str, object] = {"name": child.spec.name, "pid": pid, "exit": child.last_exit}
@@ -429,6 +442,7 @@ class Supervisor:
             vital.state,
             vital.cpu_s,
             self._echoes.heard(heart),
+            vital.waited_s,
         )
         name = child.spec.name
         for effect in child.health.step(seen, time.monotonic()):

@@ -1,6 +1,6 @@
 """What the kernel knows of a process: its state, its processor time, who ran out of memory.
 
-`/proc/<pid>/stat` is opened once an incarnation and read again and again: the descriptor
+Files below `/proc/<pid>` are opened once an incarnation and read again and again: a descriptor
 belongs to that very process, so a recycled pid can never be mistaken for it.
 """
 
@@ -16,6 +16,7 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 class Vital(msgspec.Struct, frozen=True, gc=False):
     state: str  #: R running, S sleeping, D waiting for a device, T stopped, Z dead, …
     cpu_s: float  #: user and system, of all threads
+    waited_s: float  #: that its main thread could have run and had no processor
 
 
 class Vitals:
@@ -23,19 +24,26 @@ class Vitals:
 
     def __init__(self, pid: int) -> None:
         self._descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        self._schedule: int | None = None
+        with contextlib.suppress(FileNotFoundError):  # an option of the kernel, nearly always on
+            self._schedule = os.open(f"/proc/{pid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
 
     def read(self) -> Vital | None:
         """How it is now; None once it is gone."""
         try:
             text = os.pread(self._descriptor, 1024, 0)
+            waited = os.pread(self._schedule, 96, 0).split()[1] if self._schedule else b"0"
         except ProcessLookupError:
             return None
         # the name, in parentheses, may hold anything; state is field 3, the times are 14 and 15
         fields = text[text.rindex(b")") + 2 :].split(None, 13)
-        return Vital(fields[0].decode(), (int(fields[11]) + int(fields[12])) * _TICK_S)
+        cpu_s = (int(fields[11]) + int(fields[12])) * _TICK_S
+        return Vital(fields[0].decode(), cpu_s, int(waited) * 1e-9)
 
     def close(self) -> None:
         os.close(self._descriptor)
+        if self._schedule is not None:
+            os.close(self._schedule)
 
 
 def start_time(pid: int) -> int | None:

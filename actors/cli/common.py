@@ -3,13 +3,13 @@
     0    done
     1    done, and the answer is no (`check` found something)
     2    the command line itself is wrong
-    66   an input file or folder is missing or unreadable
+    66   an input file or folder is missing or unreadable; no model of that name is known
     69   the command needs a running system, and there is none
     70   the tree could not be kept alive
     73   the data directory cannot be written
     74   the disk is nearly full, or fails; also while running
-    75   come again: another instance holds the data directory, or no answer in time
-    77   no permission
+    75   come again: another instance holds the data directory, or no answer in time, or no network
+    77   no permission, or a licence that nobody has agreed to
     78   a setting, a model, the database, the page's port or the machine is not usable as it is
     130  stopped by Ctrl-C before it was done (a start, `--once`, `logs -f`); 143 by TERM
 
@@ -33,6 +33,8 @@ EXIT_USAGE = 2
 EXIT_NO_INPUT = 66
 EXIT_NOT_RUNNING = 69
 EXIT_GAVE_UP = 70
+EXIT_NO_WRITE = 73
+EXIT_DISK = 74
 EXIT_TRY_AGAIN = 75
 EXIT_NO_PERMISSION = 77
 EXIT_CONFIG = 78

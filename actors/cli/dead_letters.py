@@ -38,14 +38,16 @@ def list_(as_json: JsonOption = False, data: DataOption = None) -> None:
         letters: list[Letter] = []
         while True:
             after = letters[-1].task if letters else 0
-            page = (await door.ask(AskDeadLetters(after), DeadLetters)).letters
-            if not page:
+            page = await door.ask(AskDeadLetters(after), DeadLetters)
+            if not page.letters:
                 break
-            letters += page
+            letters += page.letters
         if as_json:
             console.print_json([_as_object(each) for each in letters])
         elif letters:
             _print(letters)
+            if page.trimmed:
+                sys.stdout.write(f"{page.trimmed} old ones no longer tell what was said last\n")
         else:
             sys.stdout.write("no dead letters\n")
 

@@ -8,10 +8,12 @@
     file            linked                    … of which are linked to a content
     content         live                      contents with at least one file that is not missing
     vector          <space id>                live contents that have a vector in that space
+    letter          trimmed                   times that a dead letter lost its details (`queue`)
 
 Counting four million tasks takes 400 ms; adding a handful of numbers inside the transaction that
 changes them takes nothing and cannot drift.  `recount` is the proof, for tests and for a check
-that a user starts by hand.
+that a user starts by hand.  What was trimmed leaves nothing behind to be counted, so that its
+counter stands for itself.
 """
 
 from typing import Any
@@ -31,6 +33,8 @@ from sqlalchemy import (
 
 from actors.library.schema import counters, files, tasks, vectors
 from actors.library.transaction import Transaction
+
+_COUNTED = select(counters.c.kind, counters.c.state, counters.c.n)
 
 
 def recount() -> CompoundSelect[Any]:
@@ -54,10 +58,8 @@ def recount() -> CompoundSelect[Any]:
         select(literal("vector"), cast(vectors.c.space, Text), func.count())
         .where(live)
         .group_by(vectors.c.space),
+        _COUNTED.where(counters.c.kind == "letter", counters.c.n > 0),
     )
-
-
-_COUNTED = select(counters.c.kind, counters.c.state, counters.c.n)
 
 
 async def restore(tx: Transaction) -> int:

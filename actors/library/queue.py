@@ -10,14 +10,25 @@ reported.  *Crash attempts* are deaths: of the worker while it executed the task
 machine while `executing` was on record.  Three deaths end in the dead letters, and from the first
 on the task is a *suspect* that has to run alone.
 
+Quarantine is no place but an order: ordinary work first, then suspects, those with fewer deaths
+before those with more, so that one killer does not stand in the way of the innocent that were
+beside it; and one at a time.  A decoder has one photo in hand anyway.  The embedder gets suspects
+in a batch of one.  Its process is the ordinary one, and its deaths over tasks do not count towards
+its limit.  A second process for suspects alone, that ends after each, was rejected: it would
+need the model's memory on the device a second time, and a load of the model a suspect.  Whether a
+worker dies of its tasks or would of any is decided by its supervisor (`runtime.blame`); when it
+is the worker, what was charged is taken back (`refund`).
+
 An owner is the name of an actor, an epoch its incarnation: what a dead incarnation or an older
 one held goes back, what its successor holds stays.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from sqlalchemy import (
+    ColumnElement,
     Executable,
     Select,
     and_,
@@ -51,6 +62,9 @@ from actors.messages import DecodeTask, EmbedTask, Failed, Fault, Kind
 
 #: A task that took its process down this often is not tried again.
 CRASHES: Final = 3
+#: Dead letters that keep how their process ended and what it said last, which takes up to 8 kB
+#: each.  Older ones keep their row, so that nobody is forgotten, and the reason in one line.
+LETTERS: Final = 10_000
 #: When tries end.  A worker that failed five times on one photo (in 85 s) will fail again.  A
 #: busy system says nothing about the photo: it gets twenty tries (over an hour) before it ends
 #: as a dead letter too, which it must at some time so that the queue can run empty.
@@ -90,6 +104,21 @@ _CRASH = _MOVE.values(
     exit_reason=bindparam("reason"),
     stderr_tail=bindparam("stderr"),
 )
+_TRIM = (
+    update(tasks).where(tasks.c.id == bindparam("task")).values(exit_reason=None, stderr_tail=None)
+)
+_REFUND = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("task"))
+    .values(
+        state=bindparam("new_state"),
+        crash_attempts=bindparam("new_crash_attempts"),
+        last_error=bindparam("reason"),
+        exit_reason=bindparam("exit"),
+        stderr_tail=bindparam("stderr"),
+        updated_ns=bindparam("now_ns"),
+    )
+)
 _RETRY = _MOVE.values(attempts=0, crash_attempts=0, not_before_ns=0)
 _WAKE = _MOVE.values(not_before_ns=0)
 # To, and from, somebody who may be in the middle of it: what is executing stays on record.
@@ -109,7 +138,9 @@ _EXECUTE = (
     .values(executing_run=bindparam("run"), updated_ns=bindparam("now_ns"))
 )
 
-_TURN = (tasks.c.suspect, tasks.c.priority.desc(), tasks.c.id)
+_AGE = (tasks.c.priority.desc(), tasks.c.id)
+#: Of those that are no suspects, and of those that are.
+_TURNS: Final = {False: _AGE, True: (tasks.c.crash_attempts, *_AGE)}
 _DECODE_PAYLOAD = select(
     tasks, roots.c.path.label("root"), directories.c.path.label("directory"), files.c.name
 ).select_from(
@@ -136,8 +167,8 @@ _GUILTY_AMONG = select(tasks).where(
         and_(tasks.c.state == "ready", tasks.c.executing_run.is_not(None)),
     ),
 )
-# A dead letter with what decides where it may go from here: its file and its space.
-_LETTERS = (
+# With what decides where a task may go when it is dead no more: its file and its space.
+_WITH_PLACE = (
     select(
         tasks,
         files.c.content.label("linked"),
@@ -150,8 +181,9 @@ _LETTERS = (
             spaces, tasks.c.space == spaces.c.id
         )
     )
-    .where(tasks.c.id.in_(values()), tasks.c.state.in_(("dead", "dropped")))
+    .where(tasks.c.id.in_(values()))
 )
+_LETTERS = _WITH_PLACE.where(tasks.c.state.in_(("dead", "dropped")))
 _SET_SKIP = (
     update(files)
     .where(files.c.id == bindparam("of_file"))
@@ -202,6 +234,17 @@ _UNEMBEDDED_AMONG = (
         ),
     )
 )
+# By kind, so that an index leads to the dead.
+_DETAILED = (
+    select(tasks.c.id)
+    .where(
+        state_is("dead"),
+        tasks.c.kind.in_(get_args(Kind)),
+        tasks.c.exit_reason.is_not(None),
+    )
+    .order_by(tasks.c.updated_ns.desc(), tasks.c.id.desc())
+    .offset(bindparam("kept"))
+)
 _TASKS = select(tasks).where(tasks.c.id.in_(values()))
 _INSERT = insert(tasks)
 _AUDIT = insert(audit)
@@ -216,6 +259,18 @@ async def _change(
     await tx.write(
         statement, [{"task": row.id, "now_ns": tx.now_ns, **change} for row, change in changes]
     )
+    if any(
+        change["new_state"] == "dead" and change.get("stderr", row.exit_reason) is not None
+        for row, change in changes
+    ):
+        await _trim(tx)
+
+
+async def _trim(tx: Transaction) -> None:
+    """Let the oldest letters go without details, beyond the newest `LETTERS`."""
+    over = await tx.read(_DETAILED, kept=LETTERS)
+    await tx.write(_TRIM, [{"task": row.id} for row in over])
+    tx.count("letter", "trimmed", len(over))
 
 
 async def add(tx: Transaction, kind: Kind, works: Sequence[dict[str, Any]]) -> None:
@@ -253,9 +308,9 @@ async def finish(tx: Transaction, rows: Iterable[Record]) -> None:
 
 
 async def lease_decodes(tx: Transaction, n: int, owner: str, epoch: int) -> list[DecodeTask]:
-    """Up to *n* files for *owner* to decode; see `_next`."""
-    following = _next(tx, "decode", n)
-    rows = await _lease(tx, _DECODE_PAYLOAD, following, owner, epoch)
+    """Up to *n* files for *owner* to decode; see `_lease`."""
+    ready = state_is("ready") & (tasks.c.kind == "decode")
+    rows = await _lease(tx, _DECODE_PAYLOAD, ready, n, _to(owner, epoch))
     return [
         DecodeTask(
             id=row.id,
@@ -273,11 +328,11 @@ async def lease_decodes(tx: Transaction, n: int, owner: str, epoch: int) -> list
 async def lease_embeds(
     tx: Transaction, n: int, owner: str, epoch: int, *, space: int | None
 ) -> list[EmbedTask]:
-    """Up to *n* contents for *owner* to embed, in *space* or in any; see `_next`."""
-    following = _next(tx, "embed", n)
+    """Up to *n* contents for *owner* to embed, in *space* or in any; see `_lease`."""
+    ready = state_is("ready") & (tasks.c.kind == "embed")
     if space is not None:
-        following = following.where(tasks.c.space == space)
-    rows = await _lease(tx, _EMBED_PAYLOAD, following, owner, epoch)
+        ready &= tasks.c.space == space
+    rows = await _lease(tx, _EMBED_PAYLOAD, ready, n, _to(owner, epoch))
     return [
         EmbedTask(
             id=row.id,
@@ -291,21 +346,33 @@ async def lease_embeds(
     ]
 
 
-def _next(tx: Transaction, kind: Kind, n: int) -> Select[Any]:
-    """Whose turn it is: ordinary before suspect, urgent before patient, old before new."""
-    return (
-        select(tasks.c.id)
-        .where(state_is("ready"), tasks.c.kind == kind, tasks.c.not_before_ns <= tx.now_ns)
-        .order_by(*_TURN)
-        .limit(n)
-    )
+def _to(owner: str, epoch: int) -> dict[str, Any]:
+    return {"new_state": "leased", "owner": owner, "epoch": epoch}
 
 
 async def _lease(
-    tx: Transaction, payload: Select[Any], following: Select[Any], owner: str, epoch: int
-) -> Sequence[Record]:
-    rows = await tx.read(payload.where(tasks.c.id.in_(following)).order_by(*_TURN))
-    to = {"new_state": "leased", "owner": owner, "epoch": epoch}
+    tx: Transaction,
+    payload: Select[Any],
+    ready: ColumnElement[bool],
+    n: int,
+    to: Mapping[str, Any],
+) -> list[Record]:
+    """Whose turn it is: ordinary before suspect, urgent before patient, old before new.
+
+    Suspects are asked for apart: they are few, so they can be sorted, while the others have to
+    come sorted from an index.
+    """
+    rows: list[Record] = []
+    for suspect, turn in _TURNS.items():
+        if len(rows) == n:
+            break
+        following = (
+            select(tasks.c.id)
+            .where(ready, tasks.c.suspect == suspect, tasks.c.not_before_ns <= tx.now_ns)
+            .order_by(*turn)
+            .limit(n - len(rows))
+        )
+        rows += await tx.read(payload.where(tasks.c.id.in_(following)).order_by(*turn))
     await _change(tx, _LEASE, [(row, to) for row in rows])
     return rows
 
@@ -343,7 +410,7 @@ async def adopt(tx: Transaction, ids: Iterable[int], owner: str, epoch: int) -> 
     result for them is as welcome.
     """
     rows = await tx.read_each(_READY_AMONG, sorted(set(ids)))
-    to = {"new_state": "leased", "owner": owner, "epoch": epoch}
+    to = _to(owner, epoch)
     await _change(tx, _ADOPT, [(row, to) for row in rows])
     return [row.id for row in rows]
 
@@ -399,6 +466,40 @@ async def _crash(
     await _change(tx, _CRASH, changes)
 
 
+async def refund(tx: Transaction, charges: Iterable[int]) -> int:
+    """Take *charges* back, each id as often as it was charged; returns how many tasks had any.
+
+    Those that died of them are tried again.  A suspect stays one, since that costs nothing.  What
+    was settled meanwhile stays as it is; of a task that was charged less, because its result came
+    first for example, no more is taken back than there is.
+    """
+    times = Counter(charges)
+    rows = [
+        row
+        for row in await tx.read_each(_WITH_PLACE, sorted(times))
+        if row.crash_attempts and row.state not in ("done", "dropped")
+    ]
+    changes = []
+    for row in rows:
+        crashes = max(row.crash_attempts - times[row.id], 0)
+        state = row.state
+        if state == "dead" and row.crash_attempts >= CRASHES > crashes:
+            state = "parked" if _is_away(row) else "ready"
+        change = {
+            "new_state": state,
+            "new_crash_attempts": crashes,
+            "reason": row.last_error,
+            "exit": row.exit_reason,
+            "stderr": row.stderr_tail,
+        }
+        if not crashes:
+            change |= {"exit": None, "stderr": None}
+            change["reason"] = None if row.last_error == row.exit_reason else row.last_error
+        changes.append((row, change))
+    await _change(tx, _REFUND, changes)
+    return len(rows)
+
+
 async def fail(tx: Transaction, failures: Iterable[tuple[Record, Failed]]) -> None:
     """What a reported failure costs, by whose fault it was.
 
@@ -432,6 +533,11 @@ async def fail(tx: Transaction, failures: Iterable[tuple[Record, Failed]]) -> No
     await _change(tx, _FAIL, changes)
 
 
+def _is_away(row: Record) -> bool:
+    """Is there nothing to be done for a task of `_WITH_PLACE` now?"""
+    return row.missing_since_ns is not None or row.space_state == "retired"
+
+
 async def retry(tx: Transaction, ids: Iterable[int], who: str) -> list[int]:
     """Give dead letters, dropped ones too, a fresh start; returns which.
 
@@ -441,8 +547,7 @@ async def retry(tx: Transaction, ids: Iterable[int], who: str) -> list[int]:
     changes = []
     unskipped = []
     for row in rows:
-        away = row.missing_since_ns is not None or row.space_state == "retired"
-        changes.append((row, {"new_state": "parked" if away else "ready"}))
+        changes.append((row, {"new_state": "parked" if _is_away(row) else "ready"}))
         if row.state == "dropped" and row.file is not None and row.linked is None:
             unskipped.append({"of_file": row.file, "new_skip_reason": None})
             missing = row.missing_since_ns is not None

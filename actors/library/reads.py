@@ -52,9 +52,12 @@ from actors.library.schema import (
 )
 from actors.library.space import Space
 from actors.library.statements import SLICE, Record, values
-from actors.messages import Kind, QueueStatus, Totals
+from actors.messages import DecodeTask, Kind, QueueStatus, Totals
 from actors.photo.facts import Facts
+from runtime.blame import PROOF
 
+#: Of so many contents, the newest, one is looked for that can be decoded again.
+NEWEST: Final = 20
 #: Directories asked for by one statement of `Reader.known`.
 DIRECTORIES: Final = 256
 KINDS: Final[tuple[Kind, ...]] = ("decode", "embed")
@@ -188,6 +191,20 @@ _HITS = (
     )
     .where(contents.c.id.in_(values()))
 )
+_DECODABLE = (
+    select(files.c.id, files.c.size, files.c.mtime_ns, files.c.ctime_ns, *_PLACE)
+    .select_from(
+        files.join(directories, directories.c.id == files.c.directory).join(
+            roots, roots.c.id == directories.c.root
+        )
+    )
+    .where(
+        files.c.content > select(func.max(contents.c.id) - NEWEST).scalar_subquery(),
+        _here,
+    )
+    .order_by(files.c.content.desc())
+    .limit(1)
+)
 _PHOTO = (
     select(contents, *_PLACE)
     .select_from(
@@ -317,6 +334,7 @@ def _contents_given_up(state: ColumnElement[bool]) -> ScalarSelect[int]:
     )
 
 
+_TRIMMED = select(_counter("letter", "trimmed"))
 _TOTALS = select(
     _counter("file", "live").label("files"),
     _counter("file", "skipped").label("skipped_files"),
@@ -519,6 +537,13 @@ class Reader:
         }
         return Totals(files=row.files, pending=row.files - sum(ended.values()), **ended)
 
+    async def proof(self) -> DecodeTask | None:
+        """Work that a decoder has done before, to see whether it can work; see `runtime.blame`."""
+        for row in await self._rows(_DECODABLE):
+            path = absolute(row.root, row.directory, row.name)
+            return DecodeTask(PROOF, row.id, path, row.size, row.mtime_ns, row.ctime_ns)
+        return None
+
     async def dead_letters(
         self, kind: Kind | None = None, *, after: int = 0, limit: int = 1000
     ) -> list[DeadLetter]:
@@ -542,6 +567,10 @@ class Reader:
             )
             for row in rows
         ]
+
+    async def trimmed(self) -> int:
+        """How often a dead letter had to give up its details, because there are too many."""
+        return int((await self._rows(_TRIMMED))[0][0])
 
     # ── whether all of it agrees; slow, because everything is looked at ─────────────────────
 

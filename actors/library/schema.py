@@ -208,7 +208,8 @@ Index(
     sqlite_where=tasks.c.content.is_not(None),
     postgresql_where=tasks.c.content.is_not(None),
 )
-# The order of a lease: ordinary work before suspects, then priority, then age.  Partial, so
+# The order of a lease: ordinary work before suspects, then priority, then age; suspects are few
+# and sorted by their deaths before that, which needs no index.  Partial, so
 # that it is as small as the backlog; the last three columns make it covering (SQLite looks at
 # the state once more although the index holds only one).
 Index(

@@ -23,6 +23,7 @@ from actors.library.schema import spaces as spaces_table
 from actors.library.space import Space
 from actors.library.transaction import Transaction
 from actors.messages import DecodeTask, EmbedTask, Kind, Result, SeenFile
+from runtime.faults import fault
 
 _FEED_HEAD = select(func.coalesce(func.max(feed.c.seq), 0))
 _PAUSED = select(library.c.paused_ns)
@@ -80,6 +81,7 @@ class Writer:
                 tx = Transaction(connection, now_ns)
                 yield tx
                 await tx.finish()
+                fault("writer.commit")
                 head = (await connection.execute(_FEED_HEAD)).scalar_one() if tx.fed else 0
             # Only now is it true.
             self._feed_seq = max(self._feed_seq, head)
@@ -150,7 +152,8 @@ class Writer:
     ) -> list[DecodeTask] | list[EmbedTask]:
         """Up to *n* ready tasks for *owner*, in its incarnation *epoch*.
 
-        Ordinary tasks come before suspects, urgent ones before patient ones, old before new.
+        Ordinary tasks come before suspects, urgent ones before patient ones, old before new; of
+        suspects those first that had fewer deaths.
         Embed tasks come from every space that is not retired, or from *space* only.
         """
         async with self._transaction(now_ns) as tx:
@@ -205,6 +208,11 @@ class Writer:
         """See `queue.charge`."""
         async with self._transaction(now_ns) as tx:
             return await queue.charge(tx, tasks, exit_reason, stderr_tail, owner)
+
+    async def refund(self, charges: Iterable[int], now_ns: int) -> int:
+        """See `queue.refund`."""
+        async with self._transaction(now_ns) as tx:
+            return await queue.refund(tx, charges)
 
     async def decode_again(self, contents: Iterable[int], now_ns: int) -> int:
         """See `queue.decode_again`."""

@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 
 from actors.desk import PAGE, Desk
+from actors.library import queue
 from actors.messages import (
     AskBelow,
     AskDeadLetter,
@@ -184,3 +185,19 @@ async def test_a_photo_that_only_a_missing_file_still_holds_is_told_as_kept(cata
     await catalog.lose(b"on a disk that is away.jpg")
     forgot = await desk.handle(Forget(b"/photos/a.jpg"), catalog.now)
     assert forgot == Forgot(1, 0, [1], [b"/photos/on a disk that is away.jpg"])
+
+
+async def test_a19_whoever_lists_the_letters_hears_how_many_had_to_give_up_their_details(
+    desk, catalog, monkeypatch
+):
+    monkeypatch.setattr(queue, "LETTERS", 1)
+    await catalog.see(b"a", b"b")
+    for _ in range(queue.CRASHES):
+        ids = [task.id for task in await catalog.decodes()]
+        await catalog.writer.charge(ids, "signal 11", "Segmentation fault", catalog.now)
+    answer = await desk.handle(AskDeadLetters(0), catalog.now)
+    assert (len(answer.letters), answer.trimmed) == (2, 1)
+    (old,) = (await desk.handle(AskDeadLetter(1), catalog.now)).letters
+    (new,) = (await desk.handle(AskDeadLetter(2), catalog.now)).letters
+    assert (old.reason, old.stderr_tail) == ("signal 11", "")
+    assert (new.reason, new.stderr_tail) == ("signal 11", "Segmentation fault")

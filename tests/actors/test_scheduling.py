@@ -10,10 +10,12 @@ from actors.messages import EmbedTask, Pull
 from actors.scheduling import (
     BUSY_WAIT_S,
     IDLE_WAIT_S,
+    RELAX_S,
     SchedulerCore,
     SendBatch,
     SendGrant,
 )
+from runtime.blame import PROOF
 
 
 def task(number, *, suspect=False):
@@ -81,6 +83,30 @@ def test_a_death_frees_the_lease_and_brings_the_rest_back_in_order():
     again = core.worker_pulls("w", 2, Pull("embed", 8, [], 0), 1.0)
     assert again == [SendBatch("w", 1, 8, tasks(1, 3, 4, 5, 6, 7, 8))]
     assert core.worker_prepared("w", 1, 1.0) == [SendGrant("w", 1, 2)]
+
+
+def sizes(core, *numbers, now):
+    """How large the batches are in which *numbers* go out to a new worker, one at a time."""
+    core.worker_pulls("w2", 1, Pull("embed", len(numbers), [], 0), now)
+    effects = core.tasks_arrived(core.offer.delivery + 1, tasks(*numbers), now)
+    return [len(each.tasks) for each in effects if isinstance(each, SendBatch)]
+
+
+def test_c08_a_death_for_want_of_memory_makes_batches_smaller_for_a_while():
+    core = core_with_worker()
+    core.tasks_arrived(1, tasks(*range(1, 9)), 0.0)
+    core.worker_died("w", 1, list(range(1, 9)), 1.0, oom=True)
+    assert sizes(core, *range(11, 19), now=2.0) == [4, 4]
+    core.worker_died("w2", 1, [], 3.0)
+    effects = core.worker_pulls("w3", 1, Pull("embed", 8, [], 0), 1.0 + RELAX_S)
+    assert [len(each.tasks) for each in effects if isinstance(each, SendBatch)] == [8]
+
+
+def test_c08_one_picture_that_needs_too_much_memory_makes_no_batch_smaller():
+    core = core_with_worker()
+    core.tasks_arrived(1, [task(1, suspect=True)], 0.0)
+    core.worker_died("w", 1, [1], 1.0, oom=True)
+    assert sizes(core, *range(11, 19), now=2.0) == [8]
 
 
 def test_the_largest_bucket_bounds_a_batch():
@@ -171,8 +197,42 @@ class World(RuleBasedStateMachine):
     def every_task_is_somewhere(self):
         held = {each for ids in self.batches.values() for each in ids}
         waiting = self.core.statistics().queued
-        total = len(self.fresh) + waiting + len(held) + len(self.results)
-        assert total + len(self.done) + len(self.returned) == 59
+        given = [each - {PROOF} for each in (held, self.results, self.done, self.returned)]
+        assert len(self.fresh) + waiting + sum(map(len, given)) == 59
+
+
+def death(core, ids, epoch=1, now=1.0):
+    """The worker dies over *ids*, and comes back; what it is sent then."""
+    core.worker_died("w", epoch, ids, now)
+    return core.worker_pulls("w", epoch + 1, Pull("embed", 24, [], 0), now)
+
+
+def test_after_a_death_over_tasks_something_that_went_well_is_run_first_and_alone():
+    core = core_with_worker()
+    core.tasks_arrived(1, tasks(*range(1, 9)), 0.0)
+    core.worker_prepared("w", 1, 0.0)
+    core.worker_released("w", 1, 1, 0.5)
+    core.tasks_arrived(2, [*tasks(*range(9, 17)), task(17, suspect=True)], 0.5)
+    (batch, *_) = death(core, range(9, 17))
+    proof = EmbedTask(PROOF, 8, b"d" * 32, 640, 480, suspect=True)
+    assert batch == SendBatch("w", 1, 1, [proof])
+    core.worker_prepared("w", 1, 2.0)
+    assert SendBatch("w", 2, 1, [task(17, suspect=True)]) in core.worker_released("w", 1, 2, 2.0)
+
+
+def test_a_death_that_has_nothing_to_do_with_tasks_proves_nothing():
+    core = core_with_worker()
+    core.tasks_arrived(1, tasks(*range(1, 9)), 0.0)
+    core.worker_released("w", 1, 1, 0.5)
+    core.tasks_arrived(2, tasks(*range(9, 17)), 0.5)
+    assert death(core, []) == [SendBatch("w", 1, 8, tasks(*range(9, 17)))]
+
+
+def test_nothing_is_proved_where_nothing_went_well_yet():
+    core = core_with_worker()
+    core.tasks_arrived(1, tasks(1, 2, 3, 4), 0.0)
+    core.tasks_arrived(2, tasks(5, 6, 7, 8), 0.0)
+    assert death(core, [1, 2, 3, 4]) == [SendBatch("w", 1, 4, tasks(5, 6, 7, 8))]
 
 
 TestWorld = World.TestCase

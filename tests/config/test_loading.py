@@ -215,6 +215,7 @@ def test_every_setting_can_come_from_the_environment(place):
         "embed.buckets": "1, 4",
         "model.pack": "clip-b32",
         "model.search": "/packs",
+        "model.hub": "http://hub.example:8000",
         "vectors.backend": "faiss",
         "vectors.seal_rows": "1000",
         "gateway.host": "127.0.0.1",
@@ -312,6 +313,10 @@ def test_an_unknown_key_names_its_file_and_the_nearest_right_one(place):
             "`library.database` must be a plain path: options after `?` are not understood",
         ),
         ("profile = 'P5'", '`profile` must be one of P1, P2, P3, P4, not "P5"'),
+        (
+            "model.hub = 'hub.example'",
+            '`model.hub` must be an address such as https://hub, not "hub.example"',
+        ),
         (
             "model.pack = '../x'",
             '`model.pack` must be a name of letters, digits, `.`, `_`, `+` and `-`, not "../x"',
@@ -460,6 +465,7 @@ VALUES = {
     "device.threads": st.integers(1, 1024),
     "embed.buckets": st.sets(st.integers(1, 1024), min_size=1).map(lambda s: tuple(sorted(s))),
     "model.pack": st.from_regex(r"[a-z][a-z0-9._+-]*", fullmatch=True),
+    "model.hub": st.sampled_from(["http://hub", "https://hub.example:8000/models/"]),
     "model.search": st.lists(PATHS, max_size=2).map(tuple),
     "vectors.backend": st.sampled_from(["faiss", "hnswlib"]),
     "vectors.seal_rows": st.integers(16, 10_000_000),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import SpecInvalid
-from runtime.faults import ACTS, Injected, Plan, fault, strike
+from runtime.faults import ACTS, Injected, Plan, fault, order, strike
 
 ROOT = Path(__file__).resolve().parents[2]
 PASS = "from runtime.faults import fault\nfor n in range(5): fault('a.point'); print(n, flush=True)"
@@ -45,6 +45,33 @@ def test_an_act_may_have_an_argument():
 def test_once_means_once_over_all_incarnations(tmp_path):
     told = {"RUNTIME_FAULTS": "a.point=exit:3", "RUNTIME_FAULTS_ONCE": str(tmp_path)}
     assert [run(**told).returncode for _ in range(2)] == [3, 0]
+
+
+def test_an_order_is_for_one_process_and_one_point_and_is_carried_out_once(tmp_path):
+    plan = Plan("", orders=tmp_path)
+    placed = order(tmp_path, os.getpid(), "a.point", "sleep:0.5")
+    order(tmp_path, os.getpid() + 1, "a.point", "kill")
+    assert [plan.due(each) for each in ("a", "a.point", "a.point")] == ["", "sleep:0.5", ""]
+    assert not placed.exists()
+
+
+def test_an_order_that_was_taken_back_does_nothing(tmp_path):
+    order(tmp_path, os.getpid(), "a.point", "kill").unlink()
+    assert not Plan("", orders=tmp_path).due("a.point")
+
+
+def test_orders_are_taken_only_where_the_environment_opens_the_door(tmp_path):
+    order(tmp_path, os.getpid(), "a.point", "kill")
+    fault("a.point")
+    script = (
+        "import os, pathlib; from runtime.faults import fault, order\n"
+        f"order(pathlib.Path({str(tmp_path)!r}), os.getpid(), 'a.point', 'exit:9')\n"
+        "fault('a.point')"
+    )
+    for environment, code in (({}, 0), ({"RUNTIME_FAULTS_ORDERS": str(tmp_path)}, 9)):
+        told = os.environ | environment
+        done = subprocess.run([sys.executable, "-c", script], env=told, cwd=ROOT, check=False)
+        assert done.returncode == code
 
 
 def test_chances_are_repeatable():

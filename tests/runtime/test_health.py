@@ -25,9 +25,9 @@ class Child:
         self.stage = Stage.READY if ready else Stage.LOADING
         self.kernel = "S"
         self.thread = self.loop = self.echo = True
-        self.cpu = 0.0  #: share of a processor
+        self.cpu = self.waits = 0.0  #: share of a processor; and of the time, without one
         self.thread_ns = self.loop_ns = 0
-        self.cpu_s = 0.0
+        self.cpu_s = self.waited_s = 0.0
         self.echoes = 0
         self.sequence = self.count = 0
         self.since = self.deadline = 0.0
@@ -65,6 +65,7 @@ class Child:
 
     def live(self, seconds):
         self.cpu_s += self.cpu * seconds
+        self.waited_s += self.waits * seconds
         if self.thread:
             self.thread_ns = int(self.now * 1e9)
         if self.loop:
@@ -80,7 +81,15 @@ class Child:
             self.thread_ns,
             self.loop_ns,
         )
-        seen = Observation(page, self.ready, self.draining, self.kernel, self.cpu_s, self.echoes)
+        seen = Observation(
+            page,
+            self.ready,
+            self.draining,
+            self.kernel,
+            self.cpu_s,
+            self.echoes,
+            self.waited_s,
+        )
         for effect in self.health.step(seen, self.now):
             self.happened.append((self.now - self.begin, effect))
             if isinstance(effect, AskEcho) and self.echo and self.kernel != "T":
@@ -213,10 +222,10 @@ def test_c06_a_lock_kept_in_native_code_without_a_phase_is_killed_after_half_a_m
     assert child.when(Kill) == pytest.approx([30], abs=2)
 
 
-def test_c06_work_in_hand_without_a_deadline_has_ten_minutes():
+def test_c06_work_in_hand_without_a_deadline_has_three_minutes():
     child = Child()
     child.phase()
-    child.run(599)
+    child.run(179)
     assert child.lives == [Life.READY, Life.BUSY]
     child.run(10)
     assert len(child.when(Kill)) == 1
@@ -244,6 +253,15 @@ def test_c06_a_start_that_makes_progress_may_take_longer_but_not_for_ever():
         child.run(100)
         child.health.progress(child.now)
     assert child.when(Kill) == pytest.approx([602], abs=2)
+
+
+def test_a_start_that_gets_no_processor_is_not_the_childs_fault():
+    child = Child(ready=False, startup_s=120)
+    child.hang(cpu=0.1, waits=0.9)
+    child.run(1000)
+    assert not child.when(Kill)
+    child.run(250)
+    assert len(child.when(Kill)) == 1, "what it had was used up"
 
 
 def test_a_start_may_keep_the_gil_and_block_its_loop():

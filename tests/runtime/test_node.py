@@ -270,6 +270,20 @@ async def test_a_trace_travels_with_what_it_caused(run_dir):
             assert (await there.mailbox.get()).header.trace == each
 
 
+async def test_an_answer_too_large_for_a_message_is_a_refusal_and_ends_nobody(run_dir):
+    async with pair(run_dir) as (here, there), anyio.create_task_group() as tasks:
+        here.ref("there")
+        here.peer_up(Up("there", 5))
+
+        async def ask():
+            with pytest.raises(PeerRefused, match="bytes"):
+                await here.ref("there").ask(Say("?"), 5)
+
+        tasks.start_soon(ask)
+        envelope = await there.mailbox.get()
+        envelope.reply(Say("x" * (wire.MAX_BODY_BYTES + 1)))
+
+
 async def test_an_answer_that_came_before_the_news_of_its_senders_death_counts(run_dir):
     """As of who answers and then ends: the two come by different ways."""
     async with pair(run_dir) as (here, there), anyio.create_task_group() as tasks:

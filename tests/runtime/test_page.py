@@ -119,3 +119,13 @@ def test_a_writer_that_died_in_the_middle_leaves_the_old_count_or_the_new(tmp_pa
     assert reader.glance().count == 2
     reader.close()
     writer.close()
+
+
+def test_what_was_finished_is_counted_and_touches_nothing_else(page, reader):
+    page.write(1, "a", list(range(1, MOST_IDS + 5)), 2)
+    before = reader.glance()
+    page.finish(3)
+    page.finish(1)
+    assert reader.read().finished == 4
+    assert reader.read().executing == list(range(1, MOST_IDS + 1))
+    assert reader.glance() == before

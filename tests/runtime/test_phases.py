@@ -119,3 +119,12 @@ def test_phases_learn_from_what_ended_well_and_was_not_extended(phases):
     for name in ("failed", "given", "extended"):
         with phases.phase(name):
             assert left_s(phases) == pytest.approx(MOST_S)
+
+
+def test_a_phase_that_ends_well_finishes_its_ids_and_one_that_fails_does_not(phases):
+    with phases.phase("embed", [1, 2]), phases.phase("nothing in hand"):
+        assert phases.page.read().finished == 0
+    assert phases.page.read().finished == 2
+    with pytest.raises(ValueError, match="x"), phases.phase("embed", [3]):
+        raise ValueError("x")
+    assert phases.page.read().finished == 2

@@ -250,6 +250,11 @@ def test_a05_backoff_grows_in_a_row_and_begins_anew_after_a_healthy_minute():
     assert delay(64) == 0.25
 
 
+def test_a05_a_limit_beyond_any_number_of_doublings_is_no_overflow():
+    with pytest.raises(SpecInvalid, match="could never be reached"):
+        group("a", intensity=Intensity(5000, 60))
+
+
 def test_a05_a_backoff_that_makes_the_limit_unreachable_is_refused():
     with pytest.raises(SpecInvalid, match="could never be reached"):
         GroupCore([Policy("a")], backoff=Backoff(base_s=20), intensity=Intensity(5, 60))

@@ -30,6 +30,10 @@ def cpu_s(vitals):
     return vitals.read().cpu_s
 
 
+def waited_s(vitals):
+    return vitals.read().waited_s
+
+
 def wait_for(read, state):
     deadline = time.monotonic() + 5
     while read().state != state:
@@ -57,6 +61,20 @@ def test_processor_time_counts_all_threads():
         pass
     assert cpu_s(vitals) - before >= 0.05
     vitals.close()
+
+
+def test_two_who_share_a_processor_wait_for_it_in_turn():
+    processor = min(os.sched_getaffinity(0))
+    spin = f"import os; os.sched_setaffinity(0, {{{processor}}})\nwhile True: pass"
+    pair = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(2)]
+    vitals = [Vitals(each.pid) for each in pair]
+    deadline = time.monotonic() + 20
+    while min(map(waited_s, vitals)) < 0.1:
+        assert time.monotonic() < deadline
+    for each, process in zip(vitals, pair, strict=True):
+        each.close()
+        process.kill()
+        process.wait()
 
 
 def test_a_name_full_of_parentheses_does_not_confuse():

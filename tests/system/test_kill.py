@@ -1,6 +1,7 @@
 """Any process may be killed at any instant; afterwards the library is what it would have been."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from actors.client import BlockingClient, NotRunning
+from actors.messages import Done, Pause
 from actors.vectors import snapshot
 from actors.vectors.backends import make_index
 from bench.system import ROOT, SUPERVISOR, environment, index_once, running
@@ -19,6 +21,8 @@ from runtime.errors import RuntimeFault
 
 pytestmark = pytest.mark.timeout(600)
 
+#: after a provider is back, until work flows
+PROVIDER_S = 1.0
 KINDS = ("catalog", "index", "scheduler", "embed", "ingest", "decode.0", "text", "gateway")
 
 
@@ -135,24 +139,63 @@ def test_killing_the_supervisor_leaves_nobody_behind_and_loses_nothing(
     assert (contents(data), searchable(data)) == undisturbed
 
 
-def test_a_killed_provider_never_leaves_an_idle_puller_waiting(drawings, tmp_path):
-    """Everything is done and everybody idle when the providers die; new photos still flow."""
+def test_c20_a_killed_provider_finds_idle_pullers_and_a_full_queue_and_work_flows(
+    drawings, tmp_path
+):
+    """Within a second after it is back, and nobody who waits for work is left waiting."""
     photos, data = tmp_path / "photos", tmp_path / "data"
     photos.mkdir()
-    pictures = sorted(drawings.glob("*.*"))
-    pictures = [each for each in pictures if each.suffix != ".jsonl"][:8]
-    os.link(pictures[0], photos / pictures[0].name)
-    with running(photos, data), BlockingClient.connect(data) as client:
+    pictures = iter(sorted(drawings.glob("*.jpg")))
 
-        def indexed():
-            return client.totals().indexed
+    def add(number):
+        for picture in itertools.islice(pictures, number):
+            os.link(picture, photos / picture.name)
 
-        wait_for(lambda: indexed() == 1)
-        for number, victim in enumerate(("catalog", "scheduler", "catalog"), 1):
-            pids = {each.name: each.pid for each in client.status().processes}
-            os.kill(pids[victim], signal.SIGKILL)
-            os.link(pictures[number], photos / pictures[number].name)
-            wait_for(
-                lambda: indexed() == number + 1,  # noqa: B023
-                seconds=15,
-            )
+    def queue(client, kind):
+        catalog = client.status().catalog
+        return catalog and next((each for each in catalog.queues if each.kind == kind), None)
+
+    def finished(client, kind):
+        found = queue(client, kind)
+        return found.done if found else 0
+
+    def pause(client, *, on):
+        client._portal.call(client._client.ask, Pause(on=on), Done)
+
+    def killed(client, name):
+        """Kill it, and return once its successor is ready."""
+        old = next(each for each in client.status().processes if each.name == name)
+        os.kill(old.pid, signal.SIGKILL)
+        wait_for(
+            lambda: any(
+                each.name == name and each.state == "ready" and each.incarnation > old.incarnation
+                for each in client.status().processes
+            ),
+            f"the return of {name}",
+        )
+
+    with running(photos, data) as library, BlockingClient.connect(data) as client:
+        # decoders idle because the owner has paused, and the queue fills
+        pause(client, on=True)
+        add(60)
+        wait_for(lambda: (found := queue(client, "decode")) and found.ready == 60, "a full queue")
+        killed(client, "catalog")
+        pause(client, on=False)
+        wait_for(lambda: finished(client, "decode"), "the first photo", PROVIDER_S)
+        library.wait_indexed()
+
+        # the embedder idles because nobody hands out what the queue has
+        scheduler = library.pids()["scheduler"]
+        os.kill(scheduler, signal.SIGSTOP)
+        add(60)
+        wait_for(lambda: finished(client, "decode") == 120, "a full queue")
+        assert finished(client, "embed") == 60
+        killed(client, "scheduler")
+        wait_for(lambda: finished(client, "embed") > 60, "the first vector", PROVIDER_S)
+        library.wait_indexed()
+
+        # an idle system, and nothing to do when the provider dies
+        killed(client, "catalog")
+        add(1)
+        library.wait_indexed(15)
+        wait_for(lambda: client.totals().indexed == 121, "the last photo", 15)

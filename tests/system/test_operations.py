@@ -185,6 +185,7 @@ def test_a_thumbnail_that_is_gone_when_it_is_to_be_embedded_is_made_again(photos
 
 def test_a_thumbnail_that_is_gone_when_it_is_to_be_seen_is_made_again(photos, data):
     with running(photos, data) as library:
+        assert library.run["pack"] == "sketch"
         library.wait_indexed()
         thumbnails(data)[7].unlink()
         token = (data / "token").read_text().strip()

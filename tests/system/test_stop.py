@@ -1,8 +1,10 @@
 """Ctrl-C, twice Ctrl-C, TERM, a second instance, and what is said when something is wrong."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -10,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.system import ROOT, SUPERVISOR, command, environment, running
+from actors.client import BlockingClient
+from bench.system import ROOT, SUPERVISOR, command, environment, index_once, running
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -25,14 +28,43 @@ def photos(drawings, tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_stops_everything_in_order(photos, tmp_path, number):
+def rows(data, sql):
+    with contextlib.closing(sqlite3.connect(data / "catalog.sqlite")) as database:
+        return database.execute(sql).fetchall()
+
+
+def test_one_signal_stops_everything_in_order(photos, tmp_path):
     with running(photos, tmp_path / "data") as library:
         family = psutil.Process(library.process.pid).children(recursive=True)
-        library.process.send_signal(number)
+        library.process.send_signal(signal.SIGINT)
         assert library.process.wait(20) == 0
         assert psutil.wait_procs(family, timeout=0)[1] == []
         assert not (tmp_path / "data" / "run.json").exists()
+
+
+def test_c10_a_stop_under_load_takes_little_time_charges_nobody_and_loses_nothing(
+    drawings, tmp_path
+):
+    """300 pictures are under way, in every stage at once."""
+    data = tmp_path / "data"
+    with running(drawings, data) as library:
+        family = psutil.Process(library.process.pid).children(recursive=True)
+        with BlockingClient.connect(data) as client:
+            while not (catalog := client.status().catalog) or catalog.embeds < 20:
+                time.sleep(0.01)
+        library.process.send_signal(signal.SIGTERM)
+        assert library.process.wait(20) == 0
+        assert psutil.wait_procs(family, timeout=0)[1] == []
+    states = dict(rows(data, "SELECT state, count(*) FROM tasks GROUP BY 1"))
+    assert states.keys() == {"done", "ready"}, "somebody still holds work"
+    assert rows(data, "SELECT total(attempts), total(crash_attempts) FROM tasks") == [(0, 0)]
+    assert rows(data, "SELECT count(*) FROM tasks WHERE suspect OR not_before_ns > 0") == [(0,)]
+    decoded = "SELECT count(*) FROM tasks WHERE kind = 'decode' AND state = 'done'"
+    [(before,)] = rows(data, decoded)
+    assert 20 <= before < 300
+    summary = index_once(drawings, data)
+    assert (summary["indexed"], summary["dead"]) == (300, 0)
+    assert summary["decodes"] == summary["files"] - before, "what was committed is not done again"
 
 
 def test_a_second_signal_stops_at_once(photos, tmp_path):

@@ -2,9 +2,10 @@
 
 The world has a disk, a walk that tells of it (sometimes in part, sometimes twice), workers that
 hold tasks and keep results until they are answered, answers that get lost, deaths of workers, of
-the catalog and of the whole machine, a change of the model, and an owner who retries and drops.
-After every step the catalog has to be consistent; in the end the world calms down, and then
-everything must have come to its end.
+the catalog and of the whole machine, between any two steps and in the middle of a commit, deaths
+that are charged and refunded, a change of the model, and an owner who retries and drops.  After
+every step the catalog has to be consistent; in the end the world calms down, and then everything
+must have come to its end.
 """
 
 import asyncio
@@ -18,10 +19,28 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import exists, select
 
-from actors.library.schema import FORGOTTEN, contents, directories, files, spaces, tasks, vectors
+from actors.library.queue import CRASHES
+from actors.library.schema import (
+    FORGOTTEN,
+    contents,
+    counters,
+    directories,
+    files,
+    spaces,
+    tasks,
+    vectors,
+)
+from actors.library.schema import feed as feed_table
 from actors.messages import (
     DecodeTask,
     Embedded,
@@ -32,6 +51,7 @@ from actors.messages import (
     Skipped,
     ThumbnailLost,
 )
+from runtime import faults
 from tests.actors.library.catalogs import (
     CLIP,
     ROOT,
@@ -70,6 +90,7 @@ class World(RuleBasedStateMachine):
         self.vectors: dict[tuple[int, int], bytes] = {}  # as first seen in the database
         self.holds: dict[tuple[bytes, int], bytes] = {}  # what a path held in each version
         self.forgotten: dict[tuple[bytes, bytes], int] = {}  # the version that was
+        self.charged: list[int] = []  # since the last refund
         self.runs = 1
         #: the head of the feed and the live vectors of each space, after each step
         self.live_at: list[tuple[int, dict[str, set[int]]]] = [(0, {})]
@@ -155,11 +176,20 @@ class World(RuleBasedStateMachine):
     @rule(owner=st.sampled_from(OWNERS), n=st.integers(1, 4))
     def pull(self, owner, n) -> None:
         pulled: list[DecodeTask] | list[EmbedTask]
+        leased = self._leased()
         if owner == "embed":
             pulled = self.do(self.catalog.embeds(n=n))
         else:
             pulled = self.do(self.catalog.decodes(n=n, owner=owner))
+        assert leased.keys().isdisjoint(task.id for task in pulled), "two live owners in one epoch"
+        assert all(self._leased()[task.id] == (owner, 1) for task in pulled)
         self.held[owner] += pulled
+
+    def _leased(self) -> dict[int, tuple[str, int]]:
+        """Whose each task is, in this epoch of the catalog."""
+        query = select(tasks.c.id, tasks.c.lease_owner, tasks.c.lease_epoch)
+        rows = self.do(self.catalog.reader._rows(query.where(tasks.c.state == "leased")))
+        return {task: (owner, epoch) for task, owner, epoch in rows}
 
     def _result(self, task: DecodeTask | EmbedTask) -> Result:
         if isinstance(task, EmbedTask):
@@ -214,6 +244,15 @@ class World(RuleBasedStateMachine):
         for _ in range(1 + twice):
             self.do(self.writer.charge(ids, "signal 11", "Segmentation fault", self.now))
             self.do(self.writer.give_back(owner, 1, self.now))
+        self.charged += ids
+
+    @precondition(lambda self: self.charged)
+    @rule(twice=st.booleans())
+    def refund(self, twice) -> None:
+        """The workers were to blame; a refund is heard twice, or is for what was never charged."""
+        for _ in range(1 + twice):
+            self.do(self.writer.refund([*self.charged, 999], self.now))
+        self.charged.clear()
 
     @rule(owner=st.sampled_from(OWNERS), n=st.integers(0, 2))
     def lose_delivery(self, owner, n) -> None:
@@ -245,6 +284,40 @@ class World(RuleBasedStateMachine):
         self.runs += 1
         self.do(self.catalog.close())
         self.do(self.catalog.open(run=f"run-{self.runs}"))
+
+    VERBS = ("settle", "lease", "executing", "charge", "refund", "seen", "give back")
+
+    @rule(verb=st.sampled_from(VERBS), owner=st.sampled_from(OWNERS), machine=st.booleans())
+    def crash_in_a_commit(self, verb, owner, machine) -> None:
+        """All was written and nothing committed; the catalog dies of it, or all there is."""
+        ids = [task.id for task in self.held[owner]]
+        writer, now = self.writer, self.now
+        news = [SeenFile(path[0], path[1], 1, *(v, v)) for path, (v, _) in self.disk.items()]
+        what = {
+            "settle": lambda: writer.settle(self.mail, now),
+            "lease": lambda: writer.lease("decode", 2, owner, 1, now),
+            "executing": lambda: writer.executing(ids, now),
+            "charge": lambda: writer.charge(ids, "signal 9", "", now),
+            "refund": lambda: writer.refund(self.charged, now),
+            "seen": lambda: writer.seen(ROOT, news, 0, now),
+            "give back": lambda: writer.give_back(owner, 1, now),
+        }[verb]
+        before = self._everything()
+        faults._plan = faults.Plan("writer.commit=raise")
+        try:
+            with pytest.raises(faults.Injected):
+                self.do(what())
+        finally:
+            faults._plan = None
+        assert self._everything() == before
+        if machine:
+            self.crash_machine()
+        else:
+            self.crash_catalog(adopted=False)
+
+    def _everything(self) -> list[list[Any]]:
+        tables = (files, contents, tasks, vectors, feed_table, counters)
+        return [list(self.do(self.catalog.reader._rows(select(table)))) for table in tables]
 
     @rule(seconds=st.sampled_from([1, 30, 600]))
     def wait(self, seconds) -> None:
@@ -361,6 +434,44 @@ class World(RuleBasedStateMachine):
             if state == "done":
                 assert (skip is None) != (content is None)
 
+    @invariant()
+    def every_key_is_committed_or_dead_or_on_its_way(self) -> None:
+        query = select(
+            tasks.c.state, tasks.c.crash_attempts, tasks.c.lease_owner, tasks.c.exit_reason
+        )
+        for state, crashes, owner, reason in self.do(self.catalog.reader._rows(query)):
+            assert state in ("ready", "leased", "parked", "done", "dead", "dropped")
+            assert (state == "leased") == (owner is not None), "a ghost, or an owner of nothing"
+            assert 0 <= crashes <= CRASHES
+            assert crashes < CRASHES or state in ("dead", "dropped", "done")
+            assert not crashes or reason
+        query = (
+            select(contents.c.id)
+            .select_from(contents.join(spaces, spaces.c.state == "active"))
+            .where(
+                contents.c.id >= spaces.c.backfill_below,
+                contents.c.format != FORGOTTEN,
+                exists(
+                    select(files.c.id).where(
+                        files.c.content == contents.c.id, files.c.missing_since_ns.is_(None)
+                    )
+                ),
+                ~exists(
+                    select(vectors.c.content).where(
+                        vectors.c.content == contents.c.id, vectors.c.space == spaces.c.id
+                    )
+                ),
+                ~exists(
+                    select(tasks.c.id).where(
+                        tasks.c.content == contents.c.id,
+                        tasks.c.space == spaces.c.id,
+                        tasks.c.state != "done",
+                    )
+                ),
+            )
+        )
+        assert self.do(self.catalog.reader._rows(query)) == [], "lost: no vector and no task"
+
     # ── how it ends ─────────────────────────────────────────────────────────────────────────
 
     async def _settle_down(self) -> None:
@@ -395,6 +506,7 @@ class World(RuleBasedStateMachine):
         self.a_replay_of_the_feed_from_anywhere_gives_the_live_vectors()
         self.a_vector_is_committed_once_and_never_changes()
         self.every_file_that_is_to_be_a_photo_has_one_task()
+        self.every_key_is_committed_or_dead_or_on_its_way()
         self.do(self.catalog.close())
         self.loop.close()
         self.folder.cleanup()
@@ -447,10 +559,32 @@ class World(RuleBasedStateMachine):
 # Ten seconds on a quiet machine; a shared one must not make it fail.
 pytestmark = pytest.mark.timeout(600)
 
-TestHistory = World.TestCase
-TestHistory.settings = settings(
-    max_examples=15,
+HISTORIES = settings(
+    max_examples=12,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+class Deadly(World):
+    """The same, where nearly every step is a crash."""
+
+    @rule(verb=st.sampled_from(World.VERBS), owner=st.sampled_from(OWNERS))
+    def crash_again(self, verb, owner) -> None:
+        self.pull(owner, 4)
+        self.crash_in_a_commit(verb, owner, machine=False)
+
+    @rule(owner=st.sampled_from(OWNERS))
+    def die_of_it(self, owner) -> None:
+        self.pull(owner, 2)
+        self.mark(owner)
+        self.crash_worker(owner, 2, twice=False)
+
+
+def test_a09_every_key_is_committed_exactly_once_wherever_somebody_dies():
+    run_state_machine_as_test(World, settings=HISTORIES)
+
+
+def test_a10_nothing_is_lost_and_nothing_has_two_owners_however_often_somebody_dies():
+    run_state_machine_as_test(Deadly, settings=HISTORIES)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from actors.library import queue
 from actors.library.backoff import HOST_AWAY_NS, wait_ns
 from actors.library.queue import ATTEMPTS, CRASHES, LOST, REMAKE_NS, REMAKES, UNCLEAN_STOP
 from actors.messages import EmbedTask, Failed, ThumbnailLost
@@ -170,6 +171,165 @@ async def test_a_result_that_was_on_its_way_when_the_worker_was_charged_counts(c
     assert await catalog.counts("decode") == (0, 0, 0, 1)
     await catalog.settle(decoded(task))
     assert await catalog.counts("decode") == (0, 0, 1, 0)
+
+
+# ── turns in quarantine ─────────────────────────────────────────────────────────────────────
+
+
+async def test_suspects_take_turns_so_that_a_killer_keeps_no_innocent_waiting(catalog: Catalog):
+    await catalog.see(b"killer", b"beside", b"also")
+    batch = await catalog.decodes()
+    await catalog.writer.charge([task.id for task in batch], "signal 11", "", catalog.now)
+    (killer,) = await catalog.decodes(n=1)
+    await catalog.writer.charge([killer.id], "signal 11", "", catalog.now)
+    order = [task.path for task in await catalog.decodes()]
+    assert order == [b"/photos/beside", b"/photos/also", b"/photos/killer"]
+
+
+async def test_among_suspects_with_as_many_deaths_the_urgent_come_first_then_the_old(
+    catalog: Catalog,
+):
+    await catalog.see(b"old", b"older")
+    await catalog.see(b"urgent", priority=5)
+    await crash(catalog, 1)
+    assert [task.path for task in await catalog.decodes(n=2)] == [b"/photos/urgent", b"/photos/old"]
+    assert [task.path for task in await catalog.decodes(n=2)] == [b"/photos/older"]
+
+
+async def test_an_owner_gets_suspects_only_for_what_ordinary_work_leaves(catalog: Catalog):
+    await catalog.see(b"suspect")
+    await crash(catalog, 1)
+    await catalog.see(b"a", b"b")
+    assert [task.suspect for task in await catalog.decodes(n=2)] == [False, False]
+    assert [task.suspect for task in await catalog.decodes(n=2)] == [True]
+
+
+# ── refunds ─────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_what_was_charged_is_taken_back_as_often_as_it_was(catalog: Catalog):
+    await catalog.see(b"a", b"b")
+    await crash(catalog, 2)
+    assert await catalog.writer.refund([1, 2, 1, 999], catalog.now) == 2
+    await crash(catalog, 1)
+    assert await catalog.counts("decode") == (2, 0, 0, 0)
+    await crash(catalog, 1)
+    assert await catalog.counts("decode") == (1, 0, 0, 1)  # b had one death left to be charged
+    await crash(catalog, 1)
+    assert await catalog.counts("decode") == (0, 0, 0, 2)
+
+
+async def test_who_died_of_charges_that_are_taken_back_is_tried_again_but_stays_suspect(
+    catalog: Catalog,
+):
+    await catalog.see(b"a.jpg")
+    await crash(catalog, CRASHES)
+    assert await catalog.writer.refund([1] * CRASHES, catalog.now) == 1
+    assert await catalog.reader.dead_letters() == []
+    (task,) = await catalog.decodes()
+    assert task.suspect
+    assert await state_of(catalog, "decode") == ("leased", 0, None)
+
+
+async def test_a_refund_leaves_a_lease_and_what_is_executing_alone(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await crash(catalog, 1)
+    (task,) = await catalog.decodes()
+    await catalog.writer.executing([task.id], catalog.now)
+    await catalog.writer.refund([task.id], catalog.now)
+    assert await catalog.counts("decode") == (0, 1, 0, 0)
+    await catalog.restart(run="run-2")
+    await crash(catalog, CRASHES - 2)
+    assert await catalog.counts("decode") == (1, 0, 0, 0)  # one by the run, the rest by crashes
+
+
+async def test_a_refund_that_comes_twice_takes_back_no_more_than_there_is(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await crash(catalog, 1)
+    for refunded in (1, 0):
+        assert await catalog.writer.refund([1, 1], catalog.now) == refunded
+    assert await catalog.counts("decode") == (1, 0, 0, 0)
+
+
+async def test_a_refund_does_not_undo_a_verdict_on_the_photo(catalog: Catalog):
+    await catalog.see(b"a.jpg", b"b.jpg", b"c.jpg")
+    await crash(catalog, 1)
+    bad, done, dropped = await catalog.decodes()
+    await catalog.fail([bad, dropped], "photo")
+    await catalog.settle(decoded(done))
+    await catalog.writer.drop([dropped.id], catalog.now)
+    assert await catalog.writer.refund([bad.id, done.id, dropped.id], catalog.now) == 1
+    (letter,) = await catalog.reader.dead_letters()
+    assert (letter.reason, letter.crash_attempts) == ("photo is at fault", 0)
+    assert await catalog.counts("decode") == (0, 0, 1, 1)
+
+
+async def test_a_refunded_letter_whose_file_is_away_waits_for_it(catalog: Catalog):
+    await catalog.see(b"a.jpg")
+    await crash(catalog, CRASHES)
+    await catalog.lose(b"a.jpg")
+    await catalog.writer.refund([1], catalog.now)
+    assert await catalog.counts("decode") == (0, 0, 0, 0)
+    await catalog.see(b"a.jpg")
+    assert len(await catalog.decodes()) == 1
+
+
+# ── too many dead letters ───────────────────────────────────────────────────────────────────
+
+
+async def details(catalog: Catalog) -> list[tuple[bytes, str, str, str]]:
+    letters = await catalog.reader.dead_letters(limit=20_000)
+    return [(each.path, each.reason, each.exit_reason, each.stderr_tail) for each in letters]
+
+
+async def test_a19_the_letter_above_the_cap_takes_the_details_from_the_oldest(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+):
+    assert queue.LETTERS == 10_000
+    monkeypatch.setattr(queue, "LETTERS", 2)
+    for number in (3, 1, 2):
+        await catalog.see(b"%d" % number)
+        await crash(catalog, CRASHES)
+        catalog.now += SECOND
+        assert await catalog.reader.trimmed() == (number == 2)
+    kept = ("signal 11", "signal 11", "Segmentation fault")
+    assert await details(catalog) == [
+        (b"/photos/3", "signal 11", "", ""),
+        (b"/photos/1", *kept),
+        (b"/photos/2", *kept),
+    ]
+    assert await catalog.writer.recount(catalog.now) == 0
+    assert await catalog.reader.trimmed() == 1
+
+
+async def test_a19_a_verdict_on_a_suspect_is_a_letter_with_details_too(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(queue, "LETTERS", 1)
+    await catalog.see(b"a", b"b")
+    await crash(catalog, 1)
+    for task in await catalog.decodes():
+        await catalog.fail([task], "photo")
+    await catalog.see(b"c")
+    await catalog.fail(await catalog.decodes(), "photo")  # one that never had any
+    assert [exit_reason for *_, exit_reason, _ in await details(catalog)] == ["", "signal 11", ""]
+    assert await catalog.reader.trimmed() == 1
+
+
+async def test_a19_the_10001st_dead_letter(catalog: Catalog):
+    await catalog.see(*[b"%05d" % number for number in range(10_001)])
+    async with catalog.writer._engine.begin() as connection:
+        twice = f"UPDATE tasks SET crash_attempts = {CRASHES - 1}, suspect = 1"
+        await connection.exec_driver_sql(twice)
+    first = await catalog.decodes(n=10_000)
+    await catalog.writer.charge([task.id for task in first], "signal 11", "x", catalog.now)
+    assert await catalog.reader.trimmed() == 0
+    await crash(catalog, 1)
+    assert await catalog.reader.trimmed() == 1
+    found = await details(catalog)
+    assert len(found) == 10_001
+    assert [path for path, _, exit_reason, _ in found if not exit_reason] == [b"/photos/00000"]
+    assert {reason for _, reason, *_ in found} == {"signal 11"}
 
 
 # ── restarts ────────────────────────────────────────────────────────────────────────────────

@@ -8,6 +8,7 @@ import pytest
 from actors.library.errors import CatalogNotReady
 from actors.library.reads import FeedRow, KnownFile, open_reader
 from actors.messages import QueueStatus, SeenFile, Totals
+from runtime.blame import PROOF
 from tests.actors.library.catalogs import ROOT, Catalog, decoded, digest_of, embedded
 
 pytestmark = pytest.mark.anyio
@@ -228,3 +229,13 @@ async def test_what_waits_for_its_task_or_its_embedding_is_not_lost(catalog: Cat
     (_, second) = await catalog.embeds()
     await catalog.fail([second], "photo")
     assert await catalog.reader.unembedded(0, 10) == []
+
+
+async def test_a_proof_is_the_newest_photo_that_can_be_decoded_again(catalog: Catalog):
+    assert await catalog.reader.proof() is None
+    await catalog.index(b"a", b"b", b"c")
+    await catalog.lose(b"c")
+    await catalog.see(b"new")
+    proof = await catalog.reader.proof()
+    assert proof is not None
+    assert (proof.id, proof.path, proof.size) == (PROOF, b"/photos/b", 100)

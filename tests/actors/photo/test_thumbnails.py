@@ -1,5 +1,12 @@
 """Two small files for a content, whole or not there."""
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
@@ -13,6 +20,7 @@ from actors.photo.thumbnails import (
     write_pair,
 )
 
+ROOT = Path(__file__).resolve().parents[3]
 DIGEST = bytes(range(0xAB, 0xAB + 32))
 
 
@@ -42,6 +50,47 @@ def test_no_metadata_are_written(tmp_path, scene):
 
 def test_nothing_but_the_pair_is_left(tmp_path, scene):
     write_pair(tmp_path, DIGEST, scene(), damaged=False)
+    assert len(list(tmp_path.rglob("*.*"))) == 2
+
+
+def test_a_decoder_that_is_killed_while_it_writes_leaves_nothing(tmp_path):
+    script = f"""
+import os, pathlib, signal
+from PIL import Image
+from actors.photo.thumbnails import write_pair
+def die(self, file, *more, **options):
+    file.write(b"half a thumbnail")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+Image.Image.save = die
+write_pair(pathlib.Path({str(tmp_path)!r}), bytes(32), Image.new("RGB", (9, 9)), damaged=False)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_a_pair_is_written_over_a_torn_one(tmp_path, scene):
+    for side in (SMALL, LARGE):
+        torn = thumbnail_path(tmp_path, DIGEST, side)
+        torn.parent.mkdir(exist_ok=True)
+        torn.write_bytes(b"torn")
+    pair = write_pair(tmp_path, DIGEST, scene(), damaged=False)
+    assert find_pair(tmp_path, DIGEST) == pair
+    assert len(list(tmp_path.rglob("*.*"))) == 2
+
+
+def test_where_no_file_can_be_without_a_name_a_temporary_one_does(tmp_path, scene, monkeypatch):
+    real = os.open
+
+    def refuse(path, flags, *more):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    pair = write_pair(tmp_path, DIGEST, scene(), damaged=False)
+    assert find_pair(tmp_path, DIGEST) == pair
     assert len(list(tmp_path.rglob("*.*"))) == 2
 
 

@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from actors.messages import AskLink, EncodeText, Nearest
-from actors.web import app, protocol, questions
+from actors.web import app, board, protocol, questions
 from tests.actors.web.stage import code_of, stage
 
 pytestmark = pytest.mark.anyio
@@ -319,7 +319,8 @@ async def test_who_unsubscribes_hears_no_more():
         assert silence.cancelled_caught
 
 
-async def test_many_pages_ask_the_catalog_as_often_as_one():
+async def test_many_pages_ask_the_catalog_as_often_as_one(monkeypatch):
+    monkeypatch.setattr(board, "FRESH_S", 60)
     async with stage() as it, contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(greeted(it)) for _ in range(5)]
         for client in clients:

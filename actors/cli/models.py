@@ -1,0 +1,399 @@
+"""`models`: which packs there are, and how they come and go.
+
+    list      built in, here, or to be pulled
+    pull      fetch a known one from the hub: `models.supply.pulling`
+    import    take one from a folder
+    verify    read every file and compare it
+    remove    take one away
+
+Fetching and removing hold a lock of their own, not that of the data directory: a system may run
+meanwhile, and goes on with the files it has open.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from actors import console
+from actors.cli.common import (
+    EXIT_CONFIG,
+    EXIT_DISK,
+    EXIT_NO,
+    EXIT_NO_INPUT,
+    EXIT_NO_PERMISSION,
+    EXIT_NO_WRITE,
+    EXIT_TRY_AGAIN,
+    EXIT_USAGE,
+    DataOption,
+    JsonOption,
+    fail,
+    folder,
+    plain,
+)
+from actors.cli.transfer import Transfer
+from actors.client import NotRunning, find_run
+from config.checks import check_writable, room
+from config.errors import ConfigError
+from config.loading import load
+from config.settings import Settings
+from models.errors import ModelsError
+from models.importing import import_pack
+from models.supply.errors import (
+    HubRefuses,
+    HubUnreachable,
+    LicenceNeeded,
+    NoRoom,
+    NotOnHub,
+    PackUnknown,
+)
+from models.supply.known import Known, find_known, known
+from models.supply.lock import Lock
+from models.supply.shelf import Held, Shelf
+from runtime import rundir
+from runtime.errors import AlreadyRunning
+
+models = typer.Typer(no_args_is_help=True, help="Model packs: list, pull, import, verify, remove.")
+
+NameArgument = Annotated[str, typer.Argument(help="Its name, as `list` shows it.")]
+
+#: what is wrong → exit status; anything else of `models` is EXIT_CONFIG
+_CODES: tuple[tuple[type[ModelsError], int], ...] = (
+    (PackUnknown, EXIT_NO_INPUT),
+    (NotOnHub, EXIT_NO_INPUT),
+    (LicenceNeeded, EXIT_NO_PERMISSION),
+    (HubRefuses, EXIT_NO_PERMISSION),
+    (HubUnreachable, EXIT_TRY_AGAIN),
+    (NoRoom, EXIT_DISK),
+)
+_GOES_ON = "stopped; what was fetched stays, and the next pull goes on from there\n"
+#: kinds that something here can use
+_USABLE = {"search"}
+
+
+@models.command("list")
+def list_(as_json: JsonOption = False, data: DataOption = None) -> None:
+    """Which packs there are; whether files are there is looked at, `verify` reads them."""
+    with _failures():
+        settings = load({"data": data})
+        rows = _rows(settings, _shelf(settings))
+    if as_json:
+        console.print_json(rows)
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("pack", "for", "where", "size", "licence", "state"):
+        table.add_column(column, justify="right" if column == "size" else "left", overflow="fold")
+    for row in rows:
+        cells = (row["name"], row["kind"], row["where"], _mb(row["size"]), row["licence"])
+        state = ("in use, " if row["in_use"] else "") + row["state"]
+        table.add_row(*(Text(plain(each)) for each in (*cells, state)))
+    console.stdout().print(table)
+
+
+@models.command()
+def pull(
+    name: NameArgument,
+    revision: Annotated[
+        str, typer.Option(help="A commit of its repository (40 hex digits), instead of the known.")
+    ] = "",
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Agree to a licence with limits.")
+    ] = False,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+) -> None:
+    """Fetch a known pack; ended in the middle, the next pull goes on."""
+    if revision and not re.fullmatch("[0-9a-f]{40}", revision):
+        fail("models pull: --revision takes a commit of 40 hex digits", EXIT_USAGE)
+    with _failures(stopped=_GOES_ON), Transfer(name, quiet=as_json) as transfer:
+        settings = load({"data": data})
+        pack = find_known(name)
+        pack.require_repo()
+        # The hub's library takes a third of a second, and most commands need nothing of it.
+        from models.supply import hub, pulling  # noqa: PLC0415
+
+        with _claimed(settings) as shelf:
+            pulling.check_licence(pack, Lock.read(shelf.data), accepted=accept_licence)
+            transfer.say(f"{name}: {pack.summary}")
+            transfer.say(f"licence: {pack.licence}, see {pack.link}")
+            done = pulling.pull(
+                pack,
+                hub.Hub(settings.model.hub),
+                shelf,
+                transfer,
+                revision=revision,
+                accepted=accept_licence,
+                make=import_pack if pack.kind in _USABLE else None,
+                room=room,
+            )
+            held = shelf.find(name)
+    if as_json:
+        there = {"name": name, "directory": str(held.directory), "unchanged": done is None}
+        console.print_json(there | (msgspec.structs.asdict(done) if done is not None else {}))
+    elif done is None:
+        sys.stdout.write(f"{name} is here already, unchanged\n")
+    else:
+        sys.stdout.write(
+            f"{name} is here: {_mb(done.size)}, of which {_mb(done.fetched)} were fetched now\n"
+        )
+
+
+@models.command("import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(parser=folder, metavar="FOLDER", help="Its files; they stay.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="What it is to be called; default: the folder's name.")
+    ] = None,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+) -> None:
+    """Make a pack of the files in a folder."""
+    called = name if name is not None else _name_of(source)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", called):
+        fail(
+            f"models import: {called!r} is no name for a pack: small letters, digits, `.`, `_` and"
+            " `-` make one; say --name",
+            EXIT_USAGE,
+        )
+    if not source.is_dir():
+        fail(f"{source} is no folder that can be read", EXIT_NO_INPUT)
+    with _failures():
+        settings = load({"data": data})
+        with _claimed(settings) as shelf:
+            if shelf.own(called) is not None:
+                fail(
+                    f"a pack {called!r} is here already: say another --name, or: models remove"
+                    f" {called}",
+                    EXIT_NO,
+                )
+            pack = import_pack(source, shelf.workshop(called), called)
+            directory = shelf.publish(pack.directory, called)
+            shelf.sweep()
+    if as_json:
+        console.print_json({"name": called, "directory": str(directory)})
+    else:
+        sys.stdout.write(f"{called} is here\n")
+
+
+@models.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="Only this pack.")] = None,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+) -> None:
+    """Read every file and compare its checksum; exit status 1 when one is not what it should be."""
+    with _failures():
+        shelf = _shelf(load({"data": data}))
+        packs = [shelf.find(name)] if name is not None else shelf.held()
+        checked = [
+            {
+                "name": held.name,
+                "directory": str(held.directory),
+                "file": file,
+                "ok": fault is None,
+                "problem": fault.what if fault is not None else "",
+            }
+            for held in packs
+            for file, fault in held.faults(read=True)
+        ]
+    wrong = [each for each in checked if not each["ok"]]
+    if as_json:
+        console.print_json({"ok": not wrong, "files": checked})
+    else:
+        table = Table(box=None, pad_edge=False)
+        for column in ("pack", "file", "state"):
+            table.add_column(column, overflow="fold")
+        for each in checked:
+            state = str(each["problem"]) or "ok"
+            table.add_row(*(Text(plain(str(x))) for x in (each["name"], each["file"], state)))
+        console.stdout().print(table)
+    if wrong:
+        files = "; ".join(f"{each['directory']}/{each['file']} {each['problem']}" for each in wrong)
+        fail(f"damaged: {files}", EXIT_NO)
+
+
+@models.command()
+def remove(
+    name: NameArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+) -> None:
+    """Take a pack away, or what is there of a pull that was not finished."""
+    if not yes and not sys.stdin.isatty():
+        fail("models remove: say --yes where nobody can be asked", EXIT_USAGE)
+    with _failures():
+        settings = load({"data": data})
+        with _claimed(settings) as shelf:
+            size = shelf.begun().get(name, 0)
+            if shelf.own(name) is None and size:
+                _ask(f"Remove the {_mb(size)} that were pulled of {name}?", yes=yes)
+                shelf.give_up(name)
+            else:
+                held = shelf.require_removable(name, settings.model.pack)
+                _refuse_served(name, settings.data)
+                size = held.size
+                _ask(f"Remove {name}, {_mb(size)}?", yes=yes)
+                shelf.remove(held)
+                shelf.give_up(name)
+            shelf.sweep()
+    if as_json:
+        console.print_json({"removed": name, "size": size})
+    else:
+        sys.stdout.write(f"{name} is removed: {_mb(size)}\n")
+
+
+# ── what they share ─────────────────────────────────────────────────────────────────────────
+
+
+def _shelf(settings: Settings) -> Shelf:
+    return Shelf(settings.data, settings.model.search)
+
+
+@contextlib.contextmanager
+def _claimed(settings: Settings) -> Iterator[Shelf]:
+    """The packs of *settings*, with nobody else who fetches or removes."""
+    check_writable(settings.data)
+    shelf = _shelf(settings)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shelf.packs.mkdir(exist_ok=True)
+    try:
+        lock = rundir.lock(shelf.packs / ".lock")
+    except AlreadyRunning as error:
+        fail(f"{error}: a pack is being pulled, imported or removed; come again", EXIT_TRY_AGAIN)
+    try:
+        shelf.sweep()
+        yield shelf
+    finally:
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def _failures(stopped: str = "") -> Iterator[None]:
+    """Failures as one line and an exit status; *stopped* is said after Ctrl-C."""
+    try:
+        yield
+    except ConfigError as error:
+        fail(str(error), error.exit_code)
+    except ModelsError as error:
+        fail(
+            str(error),
+            next((code for kind, code in _CODES if isinstance(error, kind)), EXIT_CONFIG),
+        )
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        reason = f"{error.filename or 'the data directory'}: {error.strerror or error}"
+        fail(reason, EXIT_DISK if full else EXIT_NO_WRITE)
+    except KeyboardInterrupt:
+        sys.stderr.write(stopped)
+        raise typer.Exit(128 + signal.SIGINT) from None
+
+
+def _refuse_served(name: str, data: Path) -> None:
+    """A running system may have been started with another setting than ours."""
+    with contextlib.suppress(NotRunning):
+        if find_run(data).pack == name:
+            fail(f"{name} is in use by the running system: stop it first", EXIT_CONFIG)
+
+
+def _rows(settings: Settings, shelf: Shelf) -> list[dict[str, Any]]:
+    """Every pack, those that are here first."""
+    here = shelf.held()
+    begun = shelf.begun()
+    seen: set[str] = set()
+    rows = []
+    for held in here:
+        first = held.name not in seen
+        seen.add(held.name)
+        used = first and held.name == settings.model.pack
+        rows.append(_here(held, used=used, hidden=not first))
+    rows += [
+        _to_pull(pack, begun.get(pack.name, 0))
+        for pack in known().values()
+        if pack.name not in seen
+    ]
+    return rows
+
+
+def _here(held: Held, *, used: bool, hidden: bool) -> dict[str, Any]:
+    public = known().get(held.name)
+    wrong = [fault for _, fault in held.faults(read=False) if fault is not None]
+    state = "ok"
+    if wrong:
+        state = f"damaged: {wrong[0].file} {wrong[0].what}"
+    elif hidden:
+        state = "hidden by one of the same name"
+    elif held.kind not in _USABLE:
+        state = "ok, but nothing uses it yet"
+    elif held.pack is not None and held.pack.demo:
+        state = "ok, understands drawings only"
+    return {
+        "name": held.name,
+        "kind": held.kind,
+        "where": {"data": "here", "search": str(held.directory.parent)}.get(held.place, held.place),
+        "directory": str(held.directory),
+        "size": held.size,
+        "licence": held.licence,
+        "commercial": public.commercial if public is not None else True,
+        "revision": _revision(held),
+        "in_use": used,
+        "ok": not wrong,
+        "state": state,
+    }
+
+
+def _revision(held: Held) -> str:
+    if held.entry is not None:
+        return held.entry.revision
+    return held.pack.revision if held.pack is not None else ""
+
+
+def _to_pull(pack: Known, there: int) -> dict[str, Any]:
+    state = "to be pulled"
+    if not pack.commercial:
+        state += " with --accept-licence"
+    if not pack.revision:
+        state += ", unpinned: no revision is known here"
+    if pack.missing:
+        state = f"cannot be pulled: {pack.missing}"
+    elif there:
+        state = f"{_mb(there)} pulled; pull again to go on"
+    return {
+        "name": pack.name,
+        "kind": pack.kind,
+        "where": "hub" if pack.repo else "",
+        "directory": "",
+        "size": pack.size,
+        "licence": pack.licence,
+        "commercial": pack.commercial,
+        "revision": pack.revision,
+        "in_use": False,
+        "ok": None,
+        "state": state,
+    }
+
+
+def _name_of(source: Path) -> str:
+    """A folder's name as that of a pack."""
+    return re.sub(r"[^a-z0-9._-]+", "-", source.resolve().name.lower()).strip("-._")
+
+
+def _ask(question: str, *, yes: bool) -> None:
+    if not yes and not typer.confirm(question, err=True):
+        fail("nothing was removed", EXIT_NO)
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size else ""

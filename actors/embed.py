@@ -37,6 +37,7 @@ from models.errors import (
     DeviceLost,
     DeviceUnusable,
     ModelsError,
+    OutOfMemory,
     PictureBroken,
     RowsBroken,
     ThumbnailBroken,
@@ -58,6 +59,8 @@ CPU = "cpu:0"
 #: start, because a game may want the processor and this process always steps back
 SLOWER = 20
 BATCH_S = 180.0
+#: part of it after which the run is broken off from inside, which says what was too slow
+BREAK_OFF = 0.9
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -76,8 +79,9 @@ class Embed(Actor):
         try:
             self._tower = self._open(self.settings.device)
             begin = time.monotonic()
-            self._tower.warm_up()
+            self._warm_up()
             self._batch_s = max(BATCH_S, SLOWER * (time.monotonic() - begin))
+            self._tower.limit(BREAK_OFF * self._batch_s)
         except DeviceLost as error:
             raise Sticky(str(error)) from error
         except ModelsError as error:
@@ -91,14 +95,31 @@ class Embed(Actor):
     def _open(self, device: str) -> ImageTower:
         pack = load_pack(Path(self.settings.pack))
         try:
-            return ImageTower.open(
-                pack, device, self.settings.threads, limit_s=self.settings.limit_s
-            )
+            return ImageTower.open(pack, device, self.settings.threads)
         except DeviceUnusable as error:
             if device == CPU:
                 raise
             log.logger().info("on_the_cpu", instead_of=device, reason=error.reason)
             return self._open(CPU)
+
+    def _warm_up(self) -> None:
+        """Run every batch size that fits; a smallest one that does not is an `OutOfMemory`."""
+        self._largest: int | None = None  #: batch that fits, None while all do
+        try:
+            self._tower.warm_up()
+        except OutOfMemory as error:
+            self._shrink(error)
+
+    def _shrink(self, error: OutOfMemory) -> None:
+        """Run smaller batches from now on: what else uses the device may stay there.
+
+        Raises:
+            OutOfMemory: there are none.
+        """
+        if error.rows <= min(self._tower.buckets):
+            raise error
+        self._largest = error.rows // 2
+        log.logger().warning("smaller_batches", most=self._largest, reason=str(error))
 
     async def run(self) -> None:
         self.tasks.start_soon(self._outbox.run)
@@ -184,13 +205,7 @@ class Embed(Actor):
         self._tell(line, Released(grant.batch, grant.lease, anyio.current_time() - start))
 
     def _embed(self, ready: Ready) -> list[Result]:
-        broken: tuple[int, ...] = ()
-        try:
-            vectors = self._tower.embed(ready.tensor)
-        except RowsBroken as error:
-            vectors, broken = error.vectors, error.rows
-        except DeviceLost as error:
-            raise Sticky(str(error)) from error
+        vectors, broken = self._vectors(ready.tensor)
         data = vectors.astype("<f4", copy=False)
         return [
             Failed(task.id, "photo", "the model gives no finite vector for this picture")
@@ -198,6 +213,20 @@ class Embed(Actor):
             else Embedded(task.id, task.content, self._tower.space, data[row].tobytes())
             for row, task in enumerate(ready.tasks)
         ]
+
+    def _vectors(self, tensor: NDArray[Any]) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+        """One a row, and the rows that have none."""
+        while True:
+            try:
+                return self._tower.embed(tensor, largest=self._largest), ()
+            except RowsBroken as error:
+                return error.vectors, error.rows
+            except DeviceLost as error:
+                raise Sticky(str(error)) from error
+            except OutOfMemory as error:
+                if error.rows <= min(self._tower.buckets):
+                    raise MemoryError(str(error)) from error  # of which the scheduler learns
+                self._shrink(error)
 
     def _tell(self, line: Line, body: Prepared | Released) -> None:
         try:

@@ -37,7 +37,6 @@ class EmbedSettings(msgspec.Struct, frozen=True):
     buckets: list[int]
     device: str = "cpu:0"  #: a GPU that cannot be used is replaced by the CPU
     threads: int = 1  #: on the CPU
-    limit_s: float = 600.0  #: for one batch; what takes longer has hung
 
 
 class IngestSettings(msgspec.Struct, frozen=True):

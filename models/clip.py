@@ -60,6 +60,10 @@ class Tower:
         self.space = embed.space
         self.dimensions = embed.dimensions
 
+    def limit(self, seconds: float) -> None:
+        """Break off runs that take longer from now on, as `RanTooLong`."""
+        self._session.limit_s = seconds
+
     def _vectors(
         self, rows: Array, buckets: tuple[int, ...] | None = None
     ) -> tuple[Vectors, tuple[int, ...]]:

@@ -215,7 +215,7 @@ class Session:
         self, inner: Any, path: Path, device: str, *, limit_s: float | None = None
     ) -> None:
         self._inner = inner
-        self._limit_s = limit_s
+        self.limit_s = limit_s  #: may be changed between runs
         self.path = path
         self.device = device
         self.inputs = {port.name: port for port in _ports(inner.get_inputs(), path)}
@@ -297,7 +297,7 @@ class Session:
             if LOST.search(str(error)):
                 raise DeviceLost(self.path, _first_line(error)) from error
             if late.is_set():
-                raise RanTooLong(self.path, self._limit_s or 0) from error
+                raise RanTooLong(self.path, self.limit_s or 0) from error
             if _is_memory(error):
                 rows = max((len(array) for array in feeds.values() if array.ndim), default=0)
                 raise OutOfMemory(self.path, rows, _first_line(error)) from error
@@ -307,7 +307,7 @@ class Session:
     @contextlib.contextmanager
     def _limited(self, late: threading.Event) -> Iterator[Any]:
         """Options for one run, which end it at the limit and then set *late*."""
-        if self._limit_s is None:
+        if self.limit_s is None:
             yield None
             return
         options = _runtime().RunOptions()
@@ -316,7 +316,7 @@ class Session:
             late.set()
             options.terminate = True
 
-        timer = threading.Timer(self._limit_s, end)
+        timer = threading.Timer(self.limit_s, end)
         timer.daemon = True
         timer.start()
         try:
@@ -368,7 +368,7 @@ class Session:
             DeviceUnusable: the rows of the two differ by more than rounding.
             OutOfMemory, ModelBroken, DeviceLost, RanTooLong: as `run`.
         """
-        other = type(self).open(self.path, limit_s=self._limit_s)
+        other = type(self).open(self.path, limit_s=self.limit_s)
         mine, theirs = (
             session.run_rows(feed, rows, output, (1,)).reshape(len(rows), -1).astype(np.float64)
             for session in (self, other)

@@ -15,6 +15,7 @@ Rejected: optimum's own task for CLIP, one graph that wants a text beside each p
 """
 
 import json
+import os
 import shutil
 import tempfile
 import warnings
@@ -231,7 +232,9 @@ def make_pack(
         PackBroken: as `import_pack`.
     """
     into.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=into, prefix=".export-") as scratch:
+    # A name that the next import removes, should this process be killed.
+    left = f".{os.getpid()}.partial"
+    with tempfile.TemporaryDirectory(dir=into, prefix=".export-", suffix=left) as scratch:
         folder, packs = Path(scratch, name), Path(scratch, "packs")
         write_folder(model, vocabulary, folder, precision)
         pack = import_pack(

@@ -9,6 +9,7 @@ Rejected: onnxconverter-common, whose fp16 graphs of traced exports with casts i
 and int8 convolutions, which run slower than float32 ones on every CPU that was tried.
 """
 
+import logging
 from pathlib import Path
 
 import onnx
@@ -29,11 +30,17 @@ def reduce(source: Path, target: Path, precision: Precision) -> None:
     elif precision == "int8":
         from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415
 
-        quantize_dynamic(
-            source,
-            target,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            weight_type=QuantType.QInt8,
-        )
+        root = logging.getLogger()
+        level = root.level
+        root.setLevel(logging.ERROR)  # it recommends a step that changes nothing here
+        try:
+            quantize_dynamic(
+                source,
+                target,
+                op_types_to_quantize=["MatMul", "Gemm"],
+                weight_type=QuantType.QInt8,
+            )
+        finally:
+            root.setLevel(level)
     else:
         raise ValueError(f"a graph is reduced to fp16 or int8, not to {precision}")

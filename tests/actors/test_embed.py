@@ -48,11 +48,67 @@ def test_a_gpu_that_is_not_there_is_replaced_by_the_cpu(tmp_path):
     assert tower._session.device == CPU
 
 
-def test_a_lost_gpu_ends_the_process_with_70(tmp_path, monkeypatch):
+def opened(tmp_path) -> Embed:
     actor = Embed(EmbedSettings(str(PACKS / "sketch"), str(tmp_path), [1]))
     actor._tower = actor._open(CPU)
+    actor._warm_up()
+    return actor
 
-    def lost(*_):
+
+def full_above(actor, most, monkeypatch):
+    """Let batches above *most* not fit; the sizes that are tried."""
+    tried = []
+    run = actor._tower._session.run
+
+    def watched(feeds, wanted=None):
+        rows = len(feeds["pixels"])
+        tried.append(rows)
+        if rows > most:
+            raise models.errors.OutOfMemory(Path("image.onnx"), rows, "CUDA failure 2")
+        return run(feeds, wanted)
+
+    monkeypatch.setattr(actor._tower._session, "run", watched)
+    return tried
+
+
+def test_a_batch_that_does_not_fit_is_run_in_smaller_ones_and_costs_no_photo(tmp_path, monkeypatch):
+    actor = opened(tmp_path)
+    pictures = [np.full((64, 64, 3), 40 + n, np.uint8) for n in range(32)]
+    tensor = actor._tower.prepare(pictures)
+    tasks = [EmbedTask(n, n, bytes(32), 64, 64) for n in range(32)]
+    expected = actor._embed(Ready(tasks, tensor))
+    tried = full_above(actor, 8, monkeypatch)
+    assert actor._embed(Ready(tasks, tensor)) == expected
+    assert tried == [32, 8, 8, 8, 8]
+    tried.clear()
+    actor._embed(Ready(tasks, tensor))
+    assert tried == [8, 8, 8, 8]  # what did not fit once is not tried again
+
+
+def test_a_device_without_room_for_one_picture_ends_the_process_as_one_without_memory(
+    tmp_path, monkeypatch
+):
+    actor = opened(tmp_path)
+    full_above(actor, 0, monkeypatch)
+    tensor = actor._tower.prepare([np.zeros((64, 64, 3), np.uint8)])
+    with pytest.raises(MemoryError, match="no memory for a batch of 1"):
+        actor._embed(Ready([EmbedTask(1, 1, bytes(32), 64, 64)], tensor))
+
+
+def test_a_size_that_does_not_fit_at_the_start_is_left_out(tmp_path, monkeypatch):
+    actor = opened(tmp_path)
+    full_above(actor, 8, monkeypatch)
+    actor._warm_up()
+    assert actor._largest == 16
+    full_above(actor, 0, monkeypatch)
+    with pytest.raises(models.errors.OutOfMemory):
+        actor._warm_up()
+
+
+def test_a_lost_gpu_ends_the_process_with_70(tmp_path, monkeypatch):
+    actor = opened(tmp_path)
+
+    def lost(*_, **__):
         raise models.errors.DeviceLost(tmp_path / "image.onnx", "CUDA failure 700")
 
     tensor = actor._tower.prepare([np.zeros((8, 8, 3), np.uint8)])

@@ -184,7 +184,7 @@ def test_a_run_that_takes_too_long_is_broken_off(graphs, tmp_path):
         opened.run(x)
     assert time.monotonic() - begin < 2
     assert caught.value.fault == "worker"
-    opened._limit_s = 60
+    opened.limit_s = 60
     assert opened.run(x)["y"].shape == (500, 500)
 
 

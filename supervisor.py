@@ -49,9 +49,9 @@ from actors.cli.stop import stop
 from actors.client import Client, NotRunning, Run
 from actors.console import Console, event_record
 from actors.library.paths import printable
-from actors.library.space import Space
 from actors.logs.journal import Journal
 from actors.messages import CatalogStatus, Status, Totals
+from actors.packs import serving, space_of
 from actors.settings import (
     CatalogSettings,
     DecodeSettings,
@@ -89,21 +89,15 @@ ROOM_S = 1.0
 
 def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
     """Every process of one system, and what each is told."""
-    embed = pack.require_embed()
+    folders = [str(each) for each in _folders(settings)]
+    place = str(settings.database_path)
     derived, database = str(settings.library.derived), settings.library.database
     roots = [os.fsencode(each) for each in settings.originals]
     buckets = list(settings.embed.buckets)
     decoders = tuple(f"decode.{n}" for n in range(settings.decode.processes))
     workers = ("ingest", *decoders, "scheduler", "embed")
     device = "cpu:0" if settings.device.gpu < 0 else f"cuda:{settings.device.gpu}"
-    space = Space(
-        name=embed.space,
-        pack=pack.name,
-        revision=pack.revision,
-        preprocess=embed.image.preprocess,
-        precision=embed.image.precision,
-        dimensions=embed.dimensions,
-    )
+    space = space_of(pack)
     catalog = CatalogSettings(database, str(settings.data), space, roots, derived)
     index = IndexSettings(
         database,
@@ -128,6 +122,7 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
         host=settings.gateway.host,
         port=port,
         auth=settings.gateway.auth,
+        folders=folders,
     )
 
     def child(name: str, told: msgspec.Struct, *peers: str, nice: int = 0) -> ChildSpec:
@@ -158,7 +153,7 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
         children=(
             group(
                 "core",
-                child("catalog", catalog, "index", *workers),
+                child("catalog", catalog, "index", "text", *workers),
                 child("index", index, "catalog"),
             ),
             group(
@@ -172,7 +167,15 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
                 ),
                 child(
                     "embed",
-                    EmbedSettings(pack_dir, derived, buckets, device, settings.device.threads),
+                    EmbedSettings(
+                        pack_dir,
+                        derived,
+                        buckets,
+                        device,
+                        settings.device.threads,
+                        folders,
+                        place,
+                    ),
                     "catalog",
                     "scheduler",
                     nice=BACKGROUND,
@@ -188,7 +191,7 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
             ),
             group(
                 "edge",
-                child("text", TextSettings(pack_dir)),
+                child("text", TextSettings(pack_dir, folders=folders, database=place)),
                 child("gateway", gateway, "text", "index", "catalog"),
             ),
         ),
@@ -474,9 +477,17 @@ def _claimed(data: Path) -> Iterator[Path]:
         os.close(lock)
 
 
+def _folders(settings: Settings) -> list[Path]:
+    """Where packs are looked for, in that order."""
+    return [*settings.model.search, settings.data / "packs", PACKS]
+
+
 def _find_pack(settings: Settings) -> Pack:
+    """The pack that serves: what `models use` has chosen, or else the setting."""
     check_one_runtime()
-    pack = find_pack(settings.model.pack, [*settings.model.search, settings.data / "packs", PACKS])
+    chosen = serving(settings.database_path)
+    name = settings.model.pack if chosen is None else chosen.pack
+    pack = find_pack(name, _folders(settings))
     verify(pack)
     return pack
 

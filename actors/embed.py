@@ -1,11 +1,18 @@
 """The embedder: thumbnails in, vectors out.  One solo process per device and model.
 
 Two batches are in hand at a time: one runs under the lease, the next is read from disk and
-turned into a tensor meanwhile.  The worker never touches the database; it keeps each result
-until the catalog has committed it.
+turned into a tensor meanwhile.  The worker writes to no database; it keeps each result until the
+catalog has committed it.
+
+The model that serves is loaded at the start.  While another is built beside it there are tasks
+for both, a batch for one of them; the second is loaded with its first batch, and once it is no
+longer needed, or the first is not, the process begins anew, because runtimes keep memory.  Two
+processes were rejected: each batch waits for the same lease anyway, and a process that almost
+never has anything to do takes memory and a start all the time.
 """
 
 import contextlib
+import math
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,22 +36,27 @@ from actors.messages import (
     ThumbnailLost,
 )
 from actors.outbox import Outbox
+from actors.packs import Packs
 from actors.photo.thumbnails import thumbnail_path
 from actors.puller import Puller
 from actors.settings import EmbedSettings
 from models.clip import ImageTower
 from models.errors import DeviceUnusable, ModelsError, PictureBroken, RowsBroken, ThumbnailBroken
 from models.image import open_thumbnail, thumbnail_for
-from models.pack import load_pack
+from models.pack import Pack
 from runtime import log
 from runtime.actor import Actor
-from runtime.errors import ActorUnusable, Busy, PeerAway
+from runtime.errors import ActorUnusable, Busy, PeerAway, RecycleMe
 from runtime.faults import fault
 from runtime.messages import Down
 from runtime.node import Line
 
 #: part of the time for draining that results may wait to be committed; the rest is for ending
 DRAIN_SHARE = 0.8
+#: how often it is looked whether a model is loaded that nobody needs
+SPARE_S = 20.0
+#: a second model that could not be loaded is not tried again before
+REFUSED_S = 60.0
 CPU = "cpu:0"
 #: what takes longer is a hang: a batch so many times slower than one of each size was at the
 #: start, because a game may want the processor and this process always steps back
@@ -57,6 +69,7 @@ class Ready(msgspec.Struct, frozen=True):
 
     tasks: list[EmbedTask]
     tensor: NDArray[Any]
+    tower: ImageTower
 
 
 class Embed(Actor):
@@ -66,10 +79,11 @@ class Embed(Actor):
     async def on_start(self) -> None:
         self.settings: EmbedSettings
         try:
-            self._tower = self._open(self.settings.device)
-            begin = time.monotonic()
-            self._tower.warm_up()
-            self._batch_s = max(BATCH_S, SLOWER * (time.monotonic() - begin))
+            self._packs = Packs(self.settings.folders, self.settings.pack, self.settings.database)
+            self._batch_s = BATCH_S
+            first = self._packs.find(self._packs.serving())
+            self._first = first.name
+            self._towers = {first.name: self._load(first)}
         except ModelsError as error:
             raise ActorUnusable(str(error)) from error
         self._derived = Path(self.settings.derived)
@@ -77,19 +91,63 @@ class Embed(Actor):
         self._prepared: dict[int, Ready] = {}
         self._outbox = Outbox(self.ref("catalog"), self._puller.settle)
         self._running = anyio.Lock()
+        self._loading = anyio.Lock()
+        self._refused: dict[str, tuple[float, ModelsError]] = {}  # when, and why
 
-    def _open(self, device: str) -> ImageTower:
-        pack = load_pack(Path(self.settings.pack))
+    def _load(self, pack: Pack) -> ImageTower:
+        tower = self._open(pack, self.settings.device)
+        begin = time.monotonic()
+        tower.warm_up()
+        self._batch_s = max(self._batch_s, SLOWER * (time.monotonic() - begin))
+        return tower
+
+    def _open(self, pack: Pack, device: str) -> ImageTower:
         try:
             return ImageTower.open(pack, device, self.settings.threads)
         except DeviceUnusable as error:
             if device == CPU:
                 raise
             log.logger().info("on_the_cpu", instead_of=device, reason=error.reason)
-            return self._open(CPU)
+            return self._open(pack, CPU)
+
+    async def _tower_for(self, name: str) -> ImageTower:
+        """The tower of the pack *name*, loaded now if it is not yet.
+
+        Raises:
+            ModelsError: it cannot be.
+        """
+        name = name or self._first
+        if name in self._towers:
+            return self._towers[name]
+        async with self._loading:
+            refused_at, refusal = self._refused.get(name, (-math.inf, None))
+            if refusal is not None and anyio.current_time() - refused_at < REFUSED_S:
+                raise refusal
+            if name not in self._towers:
+                try:
+                    async with self._running:  # it is warmed on the device
+                        self._towers[name] = await anyio.to_thread.run_sync(
+                            lambda: self._load(self._packs.find(name))
+                        )
+                except ModelsError as error:
+                    log.logger().warning("no_model", pack=name, reason=str(error))
+                    self._refused[name] = anyio.current_time(), error
+                    raise
+                log.logger().info("loaded", pack=name)
+        return self._towers[name]
+
+    async def _look_for_spare(self) -> None:
+        """Begin anew when a model is loaded that nobody needs, and nothing is in hand."""
+        while True:
+            await anyio.sleep(SPARE_S)
+            needed = self._packs.open()
+            idle = not (len(self._puller) or len(self._outbox) or self._prepared)
+            if needed and idle and self._towers.keys() - needed:
+                raise RecycleMe("a model is loaded that nobody needs any more")
 
     async def run(self) -> None:
         self.tasks.start_soon(self._outbox.run)
+        self.tasks.start_soon(self._look_for_spare)
         await self._puller.run()
 
     async def on_up(self, name: str) -> None:
@@ -123,9 +181,17 @@ class Embed(Actor):
                 raise NotImplementedError(type(message).__name__)
 
     async def _prepare(self, batch: Batch, line: Line) -> None:
-        failed, ready = await anyio.to_thread.run_sync(
-            self._read, batch.tasks, abandon_on_cancel=True
-        )
+        try:
+            tower = await self._tower_for(batch.tasks[0].pack if batch.tasks else "")
+        except ModelsError as error:
+            # Not the photos' fault: they wait, and the catalog does not give them up.
+            tower, refused = self._towers[self._first], str(error)
+            failed: list[Result] = [Failed(task.id, "host", refused) for task in batch.tasks]
+            ready = Ready([], np.empty((0,)), tower)
+        else:
+            failed, ready = await anyio.to_thread.run_sync(
+                self._read, tower, batch.tasks, abandon_on_cancel=True
+            )
         self._outbox.put(failed)
         if not self._puller.current(line):
             self._puller.settle(task.id for task in batch.tasks)
@@ -133,16 +199,16 @@ class Embed(Actor):
         self._prepared[batch.batch] = ready
         self._tell(line, Prepared(batch.batch))
 
-    def _read(self, tasks: list[EmbedTask]) -> tuple[list[Result], Ready]:
+    def _read(self, tower: ImageTower, tasks: list[EmbedTask]) -> tuple[list[Result], Ready]:
         failed: list[Result] = []
         good: list[EmbedTask] = []
         rows: list[NDArray[Any]] = []
         for task in tasks:
-            size = thumbnail_for(self._tower.size, task.width, task.height)
+            size = thumbnail_for(tower.size, task.width, task.height)
             path = thumbnail_path(self._derived, task.digest, size)
             try:
-                picture = open_thumbnail(path, self._tower.size)
-                rows.append(self._tower.prepare([picture]))
+                picture = open_thumbnail(path, tower.size)
+                rows.append(tower.prepare([picture]))
             except ThumbnailBroken:
                 # Whoever makes it again keeps what looks whole, which this may do.
                 with contextlib.suppress(OSError):
@@ -153,7 +219,7 @@ class Embed(Actor):
             else:
                 good.append(task)
         tensor = np.concatenate(rows) if rows else np.empty((0,))
-        return failed, Ready(good, tensor)
+        return failed, Ready(good, tensor, tower)
 
     async def _run(self, grant: Grant, line: Line) -> None:
         ready = self._prepared.pop(grant.batch, None)
@@ -174,14 +240,14 @@ class Embed(Actor):
     def _embed(self, ready: Ready) -> list[Result]:
         broken: tuple[int, ...] = ()
         try:
-            vectors = self._tower.embed(ready.tensor)
+            vectors = ready.tower.embed(ready.tensor)
         except RowsBroken as error:
             vectors, broken = error.vectors, error.rows
         data = vectors.astype("<f4", copy=False)
         return [
             Failed(task.id, "photo", "the model gives no finite vector for this picture")
             if row in broken
-            else Embedded(task.id, task.content, self._tower.space, data[row].tobytes())
+            else Embedded(task.id, task.content, ready.tower.space, data[row].tobytes())
             for row, task in enumerate(ready.tasks)
         ]
 

@@ -14,13 +14,24 @@ remember.
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
-from actors.library import queue
+from actors.library import feed, queue
 from actors.library.errors import SpaceConflict, UnknownSpace
 from actors.library.schema import (
     FORGOTTEN,
     SpaceState,
+    State,
     contents,
     counters,
     spaces,
@@ -57,9 +68,29 @@ _SET_MARK = (
     .where(spaces.c.id == bindparam("space"))
     .values(backfill_below=bindparam("below"))
 )
-_TASKS_OF = select(tasks).where(
-    tasks.c.space == bindparam("space"), tasks.c.state.in_(values("states"))
-)
+
+
+def _tasks_in(state: State) -> ColumnElement[bool]:
+    """Embed tasks of a space in *state*; there can be a million."""
+    return state_is(state) & (tasks.c.kind == "embed") & (tasks.c.space == bindparam("of_space"))
+
+
+_MOVED: Final[tuple[State, ...]] = ("ready", "leased", "parked")
+_N_IN: Final = {
+    state: select(func.count()).select_from(tasks).where(_tasks_in(state)) for state in _MOVED
+}
+_MOVE_FROM: Final = {
+    state: update(tasks)
+    .where(_tasks_in(state))
+    .values(
+        state=bindparam("new_state"),
+        lease_owner=None,
+        lease_epoch=None,
+        executing_run=None,
+        updated_ns=bindparam("now_ns"),
+    )
+    for state in _MOVED
+}
 _OF_STATE = select(spaces).where(spaces.c.state == bindparam("of_state"))
 _WAITING = (
     select(tasks.c.id)
@@ -71,6 +102,19 @@ _WAITING = (
     .limit(1)
 )
 _VECTORS = select(counters.c.state, counters.c.n).where(counters.c.kind == "vector")
+_SOME_VECTORS = (
+    select(vectors.c.content)
+    .where(vectors.c.content > bindparam("after"), vectors.c.space == bindparam("space"))
+    .order_by(vectors.c.content)
+    .limit(bindparam("n"))
+)
+_TASKS_AMONG = select(tasks.c.id, tasks.c.kind, tasks.c.state).where(
+    tasks.c.content.in_(values()), tasks.c.kind == "embed", tasks.c.space == bindparam("space")
+)
+_DELETE_TASK = delete(tasks).where(tasks.c.id == bindparam("task"))
+_DELETE_VECTOR = delete(vectors).where(
+    vectors.c.content == bindparam("gone"), vectors.c.space == bindparam("in_space")
+)
 _NEWEST = select(func.max(contents.c.id))
 _BELOW = (
     select(
@@ -197,7 +241,17 @@ async def register(tx: Transaction, space: Space) -> int:
 async def _reopen(tx: Transaction, space: int, state: SpaceState) -> None:
     # Contents that came while it was retired have no task: the backfill starts from the newest.
     await tx.write(_REOPEN, [{"space": space, "new_state": state}])
-    await queue.move(tx, await tx.read(_TASKS_OF, space=space, states=["parked"]), "ready")
+    await _move_all(tx, space, "parked", "ready")
+
+
+async def _move_all(tx: Transaction, space: int, before: State, after: State) -> None:
+    """Put all tasks of *space* that are in one state into another, in the database itself."""
+    n = int((await tx.read(_N_IN[before], of_space=space))[0][0])
+    if n:
+        row = {"of_space": space, "new_state": after, "now_ns": tx.now_ns}
+        await tx.write(_MOVE_FROM[before], [row])
+        tx.count("embed", before, -n)
+        tx.count("embed", after, n)
 
 
 async def activate(tx: Transaction, name: str, who: str) -> None:
@@ -218,8 +272,32 @@ async def activate(tx: Transaction, name: str, who: str) -> None:
 async def retire(tx: Transaction, row: Record) -> None:
     """Embed nothing more for this space; its vectors stay."""
     await tx.write(_RETIRE, [{"space": row.id}])
-    waiting = await tx.read(_TASKS_OF, space=row.id, states=["ready", "leased"])
-    await queue.move(tx, waiting, "parked")
+    await _move_all(tx, row.id, "ready", "parked")
+    await _move_all(tx, row.id, "leased", "parked")
+
+
+async def drop(tx: Transaction, name: str, after: int, n: int) -> list[int]:
+    """Forget up to *n* vectors of a space that nobody uses, of contents after *after*, by id.
+
+    Returns the contents.  Their tasks go too, so that the space can be built anew if it is
+    wanted again.
+
+    Raises:
+        SpaceConflict: the space serves, or is built.
+    """
+    row = await identify(tx, name)
+    if row.state != "retired":
+        raise SpaceConflict(
+            f"space {name!r} is {row.state}: choose another with `models use` first"
+        )
+    gone = [each.content for each in await tx.read(_SOME_VECTORS, space=row.id, after=after, n=n)]
+    await feed.append(tx, "remove", [(each, row.id) for each in await feed.live(tx, gone)])
+    done = await tx.read_each(_TASKS_AMONG, gone, space=row.id)
+    for task in done:
+        tx.count(task.kind, task.state, -1)
+    await tx.write(_DELETE_TASK, [{"task": each.id} for each in done])
+    await tx.write(_DELETE_VECTOR, [{"gone": each, "in_space": row.id} for each in gone])
+    return gone
 
 
 async def backfill(tx: Transaction, name: str, n: int) -> int:

@@ -120,6 +120,11 @@ class Writer:
             await spaces.use(tx, space, who, at_once=at_once)
             fault("writer.use")
 
+    async def drop_space(self, space: str, after: int, n: int, now_ns: int) -> list[int]:
+        """See `spaces.drop`.  Call it, after the last content, until it returns none."""
+        async with self._transaction(now_ns) as tx:
+            return await spaces.drop(tx, space, after, n)
+
     async def switch_space(self, space: str, now_ns: int, *, who: str = "catalog") -> bool:
         """See `spaces.switch`."""
         async with self._transaction(now_ns) as tx:

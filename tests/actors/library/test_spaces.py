@@ -314,3 +314,25 @@ async def test_a_library_that_cannot_be_searched_as_it_is_changes_at_once(catalo
 )
 def test_a_space_may_lack_a_few_photos_and_not_many(vectors: int, before: int, enough: bool):
     assert holds_enough(vectors, before) is enough
+
+
+async def test_vectors_that_nobody_uses_can_be_forgotten_and_built_anew(catalog: Catalog):
+    await catalog.index(b"a.jpg", b"b.jpg", b"c.jpg")
+    await catalog.writer.use_space(SIGLIP, catalog.now)
+    await embed_all(catalog, "siglip", SIGLIP)
+    for state in ("building", "active"):
+        with pytest.raises(SpaceConflict, match=state):
+            await catalog.writer.drop_space("siglip", 0, 2, catalog.now)
+        assert await switch(catalog, "siglip") is (state == "building")
+    await catalog.writer.use_space(CLIP, catalog.now)
+    await fill(catalog, "clip")
+    assert await switch(catalog, "clip")
+    await catalog.lose(b"c.jpg")
+    steps = [
+        await catalog.writer.drop_space("siglip", after, 2, catalog.now) for after in (0, 2, 3)
+    ]
+    assert steps == [[1, 2], [3], []]
+    out = [content for op, content in await catalog.fed("siglip") if op == "remove"]
+    assert sorted(out) == [1, 2, 3]
+    await catalog.writer.use_space(SIGLIP, catalog.now)
+    assert await embed_all(catalog, "siglip", SIGLIP) == 3

@@ -65,8 +65,8 @@ from actors.settings import (
 from config.checks import LEAST_FREE, LEAST_LEFT, check, room
 from config.errors import ConfigError, DataUnwritable
 from config.loading import load
-from config.settings import Settings
-from models.errors import ModelsError
+from config.settings import Model, Settings
+from models.errors import ModelsError, PackNotFound
 from models.pack import Pack, find_pack, verify
 from models.session import check_one_runtime
 from runtime import log, rundir
@@ -487,9 +487,27 @@ def _find_pack(settings: Settings) -> Pack:
     check_one_runtime()
     chosen = serving(settings.database_path)
     name = settings.model.pack if chosen is None else chosen.pack
-    pack = find_pack(name, _folders(settings))
+    try:
+        pack = find_pack(name, _folders(settings))
+    except PackNotFound as error:
+        if chosen is None:
+            raise
+        raise ConfigError(
+            f"{error}; it serves this library: bring it back, or choose another by `models use`"
+        ) from error
     verify(pack)
     return pack
+
+
+def _other_wish(settings: Settings, pack: Pack) -> str:
+    """What to say where a setting names a pack that does not serve; "" where none does."""
+    wish = settings.model.pack
+    if wish in {pack.name, Model().pack}:
+        return ""
+    return (
+        f"`model.pack` names {wish}, which is for a new library; this one is served by"
+        f" {pack.name}: to change that, say `models use {wish}`"
+    )
 
 
 # ── command line ────────────────────────────────────────────────────────────────────────────
@@ -544,6 +562,8 @@ def run(
         pack = _find_pack(settings)
         with _claimed(settings.data) as run_dir:
             out = Console(verbose=verbose, as_json=log_json)
+            if other := _other_wish(settings, pack):
+                out.say(other)
             shows = progress if progress is not None else not (as_json or log_json)
             session = Session(settings, pack, run_dir, out, progress=shows)
             code = anyio.run(lambda: session.serve(once=once))

@@ -26,6 +26,8 @@ from actors.messages import (
     DeadLetters,
     Done,
     DropLetters,
+    Dropped,
+    DropSpace,
     Forget,
     Forgot,
     Letter,
@@ -44,7 +46,7 @@ from actors.photo.thumbnails import remove_pair
 
 #: letters a message; a path can have 4 KiB and a message has a limit
 PAGE: Final = 100
-#: files that one transaction forgets
+#: files, or vectors, that one transaction forgets
 STEP: Final = 500
 #: contents that get their missing embed task in one transaction
 BACKFILL: Final = 500
@@ -67,6 +69,7 @@ class Verbs(Protocol):
     async def use_space(self, space: Space, now_ns: int, *, at_once: bool) -> None: ...
     async def backfill(self, space: str, n: int, now_ns: int) -> int: ...
     async def switch_space(self, space: str, now_ns: int) -> bool: ...
+    async def drop_space(self, space: str, after: int, n: int, now_ns: int) -> list[int]: ...
     async def checkpoint(self) -> None: ...
 
 
@@ -140,6 +143,8 @@ class Desk:
                 )
             case UsePack(space, at_once):
                 return await self._use(space, now_ns, at_once=at_once)
+            case DropSpace(space, after):
+                return await self._drop(space, after, now_ns)
             case AskBelow(path):
                 return Below(*await self._reader.below(path))
             case Forget(path):
@@ -158,6 +163,14 @@ class Desk:
         (now,) = [each for each in spaces if each.space.name == space.name]
         before = next((each.space.pack for each in spaces if each.state == "active"), "")
         return Used(now.state, now.vectors, await self._reader.photos(), before)
+
+    async def _drop(self, space: str, after: int, now_ns: int) -> Dropped:
+        for _ in range(STEPS):
+            gone = await self._writer.drop_space(space, after, STEP, now_ns)
+            if not gone:
+                return Dropped(after, more=False)
+            after = gone[-1]
+        return Dropped(after)
 
     async def _all_letters(self) -> AsyncIterator[int]:
         after = 0

@@ -539,6 +539,21 @@ class Used(Message, frozen=True, tag="used"):
     before: str = ""
 
 
+class DropSpace(Owner, frozen=True, tag="drop_space"):
+    """Forget the vectors of a space that neither serves nor is built.
+
+    Answered `Dropped`; to be said again while there are more.
+    """
+
+    space: str
+    after: int = 0  #: contents up to this id have none any more
+
+
+class Dropped(Message, frozen=True, tag="dropped"):
+    after: int
+    more: bool = True
+
+
 class AskPlaces(Message, frozen=True, tag="ask_places"):
     """Where this system keeps things.  Answered `Places` by the gateway."""
 
@@ -614,6 +629,8 @@ AnyMessage = (
     | Forgot
     | UsePack
     | Used
+    | DropSpace
+    | Dropped
     | AskPlaces
     | Places
     | AskIndexIds

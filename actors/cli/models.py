@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ from actors.cli.reach import Door, reach
 from actors.cli.transfer import Transfer
 from actors.client import NotRunning, find_run
 from actors.library.space import Space
-from actors.messages import Used, UsePack
+from actors.messages import Dropped, DropSpace, Used, UsePack
 from actors.packs import chosen, serving, space_of
 from config.checks import check_writable, room
 from config.errors import ConfigError
@@ -239,6 +240,10 @@ def verify(
 def remove(
     name: NameArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    with_vectors: Annotated[
+        bool,
+        typer.Option("--with-vectors", help="And what the library has of it, if it served once."),
+    ] = False,
     as_json: JsonOption = False,
     data: DataOption = None,
 ) -> None:
@@ -256,9 +261,12 @@ def remove(
                 now = serving(settings.database_path)
                 used = settings.model.pack if now is None else now.pack
                 held = shelf.require_removable(name, used)
-                _refuse_needed(held, shelf, settings)
+                gone = _refuse_needed(held, shelf, settings, with_vectors=with_vectors)
                 size = held.size
-                _ask(f"Remove {name}, {_mb(size)}?", yes=yes)
+                more = ", and its vectors of the library" if gone else ""
+                _ask(f"Remove {name}, {_mb(size)}{more}?", yes=yes)
+                if gone:
+                    reach(data, partial(_drop, gone, settings.data / "index"))
                 shelf.remove(held)
                 shelf.give_up(name)
             shelf.sweep()
@@ -382,22 +390,40 @@ def _failures(stopped: str = "") -> Iterator[None]:
         raise typer.Exit(128 + signal.SIGINT) from None
 
 
-def _refuse_needed(held: Held, shelf: Shelf, settings: Settings) -> None:
-    """What serves is asked for with every query, what is built with every photo."""
+def _refuse_needed(
+    held: Held, shelf: Shelf, settings: Settings, *, with_vectors: bool
+) -> list[str]:
+    """Go on where nobody needs the pack; the spaces whose vectors go with it.
+
+    What serves is asked for with every query, what is built with every photo.
+    """
     name = held.name
     if shelf.find(name).directory != held.directory:
-        return
+        return []
     state = _states(settings).get(name)
     if state == "building":
         fail(f"{name} is being built: choose another with `models use` first", EXIT_CONFIG)
-    if state == "retired":
+    if state == "retired" and not with_vectors:
         fail(
-            f"{name} is kept, because the library can go back to it: its vectors are there",
+            f"{name} is kept, because the library can go back to it: --with-vectors gives that up",
             EXIT_CONFIG,
         )
     with contextlib.suppress(NotRunning):  # it may have been started with other settings
         if state is None and find_run(settings.data).pack == name:
             fail(f"{name} is in use by the running system: stop it first", EXIT_CONFIG)
+    spaces = chosen(settings.database_path)
+    return [each.space for each in spaces if each.pack == name and each.state == "retired"]
+
+
+async def _drop(spaces: list[str], indexes: Path, door: Door) -> None:
+    from actors.vectors.snapshot import space_directory  # noqa: PLC0415  with it comes numpy
+
+    for space in spaces:
+        dropped = Dropped(0)
+        while dropped.more:
+            dropped = await door.ask(DropSpace(space, dropped.after), Dropped, USE_S)
+        # a view that is being put away may come again; it is read by nobody, and follows the feed
+        shutil.rmtree(space_directory(indexes, space), ignore_errors=True)
 
 
 def _states(settings: Settings) -> dict[str, str]:

@@ -263,6 +263,31 @@ def test_a_pack_that_the_library_needs_is_not_removed(library):
         assert refused.returncode == 78
         assert reason in refused.stderr
         use(data, "sketch")
+    gone = command("models", "remove", "turned", "--yes", "--with-vectors", "--data", data)
+    assert gone.returncode == 0, gone.stderr
+    assert not (data / "packs" / "turned").exists()
+    assert vectors(data).keys() == {"sketch"}
+    # who comes again begins anew
+    turned(data / "packs", "turned")
+    use(data, "turned")
+    assert index_once(photos, data)["inferences"] == {"embed": PICTURES}
+    assert states(data) == {"sketch": "retired", "turned": "active"}
+
+
+def test_a_library_whose_model_is_gone_says_so_and_can_be_given_another(library):
+    photos, data = library
+    use(data, "turned")
+    index_once(photos, data)
+    assert states(data)["turned"] == "active"
+    shutil.rmtree(data / "packs" / "turned")
+    start = ("--originals", photos, "--data", data, "--once", "--json")
+    refused = command(*start)
+    assert refused.returncode == 78
+    assert "it serves this library: bring it back, or choose another" in refused.stderr
+    assert use(data, "sketch")["state"] == "active"
+    done = command(*start, env={"OBSCURA__MODEL__PACK": "another"})
+    assert json.loads(done.stdout)["inferences"] == {"embed": 0}
+    assert "this one is served by sketch" in done.stderr
 
 
 def test_a_pack_that_does_not_work_is_refused_before_anything_is_built(library):

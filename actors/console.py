@@ -27,6 +27,8 @@ _SENTENCES = {
     " from the catalog; nothing is lost",
     "snapshot_not_written": "{name}: the index cannot be stored ({reason}); nothing is lost, but"
     " the next start has more to read",
+    "held_back": "{name}: {space} is built and does not take over: {reason}",
+    "no_model": "{name}: the pack {pack} cannot be loaded ({reason}); it is tried again",
 }
 #: how bad it is what the supervisor did; what is not listed is `info`
 _LEVELS = {
@@ -199,10 +201,11 @@ def print_status(status: Status, totals: Totals) -> None:
 
 def spaces(catalog: CatalogStatus) -> list[str]:
     """Which models serve, are built and can be gone back to; nothing where there is one alone."""
-    if len(catalog.spaces) < 2:
+    known = [each for each in catalog.spaces if each.vectors or each.state != "retired"]
+    if len(known) < 2:
         return []
     found = []
-    for each in catalog.spaces:
+    for each in known:
         number = f"{each.vectors} of {catalog.photos} photos"
         if each.state == "active":
             found.append(f"{each.pack} serves ({number})")

@@ -23,6 +23,13 @@ from models.errors import ModelsError
 from models.pack import Pack, find_pack, load_pack
 
 BUSY_S = 5.0
+_SPACES = """
+    SELECT name, pack, state FROM spaces
+    WHERE state != 'retired' OR EXISTS (
+        SELECT 1 FROM counters
+        WHERE kind = 'vector' AND counters.state = CAST(spaces.id AS TEXT) AND n > 0
+    )
+"""
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -34,14 +41,17 @@ class Chosen(msgspec.Struct, frozen=True):
 
 
 def chosen(database: Path) -> list[Chosen]:
-    """Every space of the library in the file *database*; none where there is no library."""
+    """Every space of the library in the file *database* that serves, is built or has vectors.
+
+    None where there is no library.
+    """
     rows: list[tuple[str, str, str]] = []
     with contextlib.suppress(sqlite3.Error):
         connection = sqlite3.connect(
             f"file:{quote(str(database))}?mode=ro", uri=True, timeout=BUSY_S
         )
         with contextlib.closing(connection):
-            rows = connection.execute("SELECT name, pack, state FROM spaces").fetchall()
+            rows = connection.execute(_SPACES).fetchall()
     return [Chosen(*row) for row in rows]
 
 

@@ -51,12 +51,17 @@ def test_a_space_that_is_built_is_open_and_one_that_was_left_is_not(database):
     with sqlite3.connect(database) as raw:
         for name, state in (("built", "building"), ("left", "retired")):
             row = (name, f"{name}-pack", "1", "1", "fp32", 4, state)
-            raw.execute(
+            cursor = raw.execute(
                 "INSERT INTO spaces (name, pack, revision, preprocess, precision, dimensions,"
                 " state) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
+    assert [each.space for each in chosen(database)] == ["clip", "built"]  # left with nothing
+    with raw:
+        counter = ("vector", str(cursor.lastrowid), 3)
+        raw.execute("INSERT INTO counters (kind, state, n) VALUES (?, ?, ?)", counter)
     raw.close()
+    assert chosen(database)[-1] == Chosen("left", "left-pack", "retired")
     assert Packs([], "", str(database)).open() == {"clip-b32", "built-pack"}
 
 

@@ -25,7 +25,7 @@ test: check
 
 # What a few seconds stand for in `make test`, at its full length.
 SOAKED := tests/runtime/test_kill_loop.py tests/runtime/test_leftovers.py \
-    tests/runtime/test_simulation.py
+    tests/runtime/test_simulation.py tests/runtime/test_process.py
 
 soak: $(STAMP)
 	SOAK=1 $(BIN)/python -m pytest -n $(WORKERS) $(SOAKED) $(PYTEST)

@@ -107,7 +107,7 @@ def _printable(text: str) -> str:
 
 def print_record(record: Record) -> None:
     """One line of `logs`."""
-    out = stdout()
+    out = _stdout()
     try:
         at = f"{datetime.fromisoformat(record.at).astimezone():%Y-%m-%d %H:%M:%S.%f}"[:-3]
     except ValueError:
@@ -122,9 +122,20 @@ def print_record(record: Record) -> None:
         out.print(Text("\n".join(lines), style="dim"), soft_wrap=True)
 
 
-def stdout() -> RichConsole:
+def _stdout() -> RichConsole:
     """Standard output; where no terminal gives a width, lines are as long as they are."""
     return RichConsole(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED)
+
+
+def print_table(table: Table) -> None:
+    """*table* on stdout; nothing follows the last word of a line where no terminal is."""
+    out = _stdout()
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as captured:
+        out.print(table)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def print_json(value: Any) -> None:
@@ -140,7 +151,7 @@ def print_found(found: Found) -> None:
     table.add_column("photo", overflow="fold")
     for hit in found.hits:
         table.add_row(f"{hit.score:.3f}", hit.taken_at or "", _plain(hit.path))
-    stdout().print(table)
+    print_table(table)
     if found.demo:
         sys.stderr.write("demo model: understands drawings only\n")
 
@@ -160,16 +171,15 @@ def print_summary(summary: msgspec.Struct, *, as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
-    out = stdout()
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in msgspec.structs.asdict(summary).items():
         table.add_row(name.replace("_", " "), str(value))
-    out.print(table)
+    print_table(table)
 
 
 def print_status(status: Status, totals: Totals) -> None:
     """The whole system at a glance."""
-    out = stdout()
+    out = _stdout()
     out.print(
         f"{totals.files} files: {totals.indexed} indexed, {totals.pending} to do, "
         f"{totals.duplicates} duplicates, {totals.skipped} skipped, {totals.dead} unreadable"
@@ -181,7 +191,7 @@ def print_status(status: Status, totals: Totals) -> None:
         for queue in status.catalog.queues:
             numbers = (queue.ready, queue.leased, queue.done, queue.dead)
             table.add_row(queue.kind, *(str(each) for each in numbers))
-        out.print(table)
+        print_table(table)
         if status.catalog.paused:
             out.print(f"{pause(status.catalog)}; `resume` goes on")
         for line in spaces(status.catalog):
@@ -196,7 +206,7 @@ def print_status(status: Status, totals: Totals) -> None:
         table.add_column(column)
     for each in status.processes:
         table.add_row(each.name, each.state, str(each.pid), str(each.restarts), each.last_exit)
-    out.print(table)
+    print_table(table)
 
 
 def spaces(catalog: CatalogStatus) -> list[str]:

@@ -13,7 +13,6 @@ never has anything to do takes memory and a start all the time.
 
 import contextlib
 import math
-import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.fitted import Fitted
 from actors.messages import (
     AnyMessage,
     Batch,
@@ -40,8 +40,7 @@ from actors.packs import Packs
 from actors.photo.thumbnails import thumbnail_path
 from actors.puller import Puller
 from actors.settings import EmbedSettings
-from models.clip import ImageTower
-from models.errors import DeviceUnusable, ModelsError, PictureBroken, RowsBroken, ThumbnailBroken
+from models.errors import ModelsError, PictureBroken, ThumbnailBroken
 from models.image import open_thumbnail, thumbnail_for
 from models.pack import Pack
 from runtime import log
@@ -57,11 +56,6 @@ DRAIN_SHARE = 0.8
 SPARE_S = 20.0
 #: a second model that could not be loaded is not tried again before
 REFUSED_S = 60.0
-CPU = "cpu:0"
-#: what takes longer is a hang: a batch so many times slower than one of each size was at the
-#: start, because a game may want the processor and this process always steps back
-SLOWER = 20
-BATCH_S = 180.0
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -69,7 +63,7 @@ class Ready(msgspec.Struct, frozen=True):
 
     tasks: list[EmbedTask]
     tensor: NDArray[Any]
-    tower: ImageTower
+    fitted: Fitted
 
 
 class Embed(Actor):
@@ -80,7 +74,6 @@ class Embed(Actor):
         self.settings: EmbedSettings
         try:
             self._packs = Packs(self.settings.folders, self.settings.pack, self.settings.database)
-            self._batch_s = BATCH_S
             first = self._packs.find(self._packs.serving())
             self._first = first.name
             self._towers = {first.name: self._load(first)}
@@ -94,23 +87,10 @@ class Embed(Actor):
         self._loading = anyio.Lock()
         self._refused: dict[str, tuple[float, ModelsError]] = {}  # when, and why
 
-    def _load(self, pack: Pack) -> ImageTower:
-        tower = self._open(pack, self.settings.device)
-        begin = time.monotonic()
-        tower.warm_up()
-        self._batch_s = max(self._batch_s, SLOWER * (time.monotonic() - begin))
-        return tower
+    def _load(self, pack: Pack) -> Fitted:
+        return Fitted.open(pack, self.settings.device, self.settings.threads)
 
-    def _open(self, pack: Pack, device: str) -> ImageTower:
-        try:
-            return ImageTower.open(pack, device, self.settings.threads)
-        except DeviceUnusable as error:
-            if device == CPU:
-                raise
-            log.logger().info("on_the_cpu", instead_of=device, reason=error.reason)
-            return self._open(pack, CPU)
-
-    async def _tower_for(self, name: str) -> ImageTower:
+    async def _tower_for(self, name: str) -> Fitted:
         """The tower of the pack *name*, loaded now if it is not yet.
 
         Raises:
@@ -182,15 +162,15 @@ class Embed(Actor):
 
     async def _prepare(self, batch: Batch, line: Line) -> None:
         try:
-            tower = await self._tower_for(batch.tasks[0].pack if batch.tasks else "")
+            fitted = await self._tower_for(batch.tasks[0].pack if batch.tasks else "")
         except ModelsError as error:
             # Not the photos' fault: they wait, and the catalog does not give them up.
-            tower, refused = self._towers[self._first], str(error)
+            fitted, refused = self._towers[self._first], str(error)
             failed: list[Result] = [Failed(task.id, "host", refused) for task in batch.tasks]
-            ready = Ready([], np.empty((0,)), tower)
+            ready = Ready([], np.empty((0,)), fitted)
         else:
             failed, ready = await anyio.to_thread.run_sync(
-                self._read, tower, batch.tasks, abandon_on_cancel=True
+                self._read, fitted, batch.tasks, abandon_on_cancel=True
             )
         self._outbox.put(failed)
         if not self._puller.current(line):
@@ -199,7 +179,8 @@ class Embed(Actor):
         self._prepared[batch.batch] = ready
         self._tell(line, Prepared(batch.batch))
 
-    def _read(self, tower: ImageTower, tasks: list[EmbedTask]) -> tuple[list[Result], Ready]:
+    def _read(self, fitted: Fitted, tasks: list[EmbedTask]) -> tuple[list[Result], Ready]:
+        tower = fitted.tower
         failed: list[Result] = []
         good: list[EmbedTask] = []
         rows: list[NDArray[Any]] = []
@@ -208,7 +189,7 @@ class Embed(Actor):
             path = thumbnail_path(self._derived, task.digest, size)
             try:
                 picture = open_thumbnail(path, tower.size)
-                rows.append(tower.prepare([picture]))
+                rows.append(tower.prepare([picture], [(task.width, task.height)]))
             except ThumbnailBroken:
                 # Whoever makes it again keeps what looks whole, which this may do.
                 with contextlib.suppress(OSError):
@@ -219,7 +200,7 @@ class Embed(Actor):
             else:
                 good.append(task)
         tensor = np.concatenate(rows) if rows else np.empty((0,))
-        return failed, Ready(good, tensor, tower)
+        return failed, Ready(good, tensor, fitted)
 
     async def _run(self, grant: Grant, line: Line) -> None:
         ready = self._prepared.pop(grant.batch, None)
@@ -227,7 +208,7 @@ class Embed(Actor):
         if ready is not None and ready.tasks:
             async with self._running:
                 ids = [task.id for task in ready.tasks]
-                self.node.executing("embed", ids, self._batch_s)
+                self.node.executing("embed", ids, ready.fitted.batch_s)
                 fault("embed.begun")
                 results = await anyio.to_thread.run_sync(
                     self._embed, ready, abandon_on_cancel=False
@@ -238,16 +219,12 @@ class Embed(Actor):
         self._tell(line, Released(grant.batch, grant.lease, anyio.current_time() - start))
 
     def _embed(self, ready: Ready) -> list[Result]:
-        broken: tuple[int, ...] = ()
-        try:
-            vectors = ready.tower.embed(ready.tensor)
-        except RowsBroken as error:
-            vectors, broken = error.vectors, error.rows
+        vectors, broken = ready.fitted.embed(ready.tensor)
         data = vectors.astype("<f4", copy=False)
         return [
             Failed(task.id, "photo", "the model gives no finite vector for this picture")
             if row in broken
-            else Embedded(task.id, task.content, ready.tower.space, data[row].tobytes())
+            else Embedded(task.id, task.content, ready.fitted.tower.space, data[row].tobytes())
             for row, task in enumerate(ready.tasks)
         ]
 

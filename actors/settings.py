@@ -55,6 +55,7 @@ class DecodeSettings(msgspec.Struct, frozen=True):
 class TextSettings(msgspec.Struct, frozen=True):
     pack: str  #: directory of the pack that serves a new library
     threads: int = 1
+    limit_s: float = 30.0  #: for one run; nobody waits longer for an answer
     folders: list[str] = []  #: as in `EmbedSettings`
     database: str = ""
 

@@ -81,5 +81,5 @@ class Text(Actor):
 
     def _load(self, name: str, now: float) -> Spoken:
         pack = self._packs.find(name)
-        tower = TextTower.open(pack, threads=self.settings.threads)
+        tower = TextTower.open(pack, threads=self.settings.threads, limit_s=self.settings.limit_s)
         return Spoken(tower, pack.name, now, demo=pack.demo)

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-BENCHES = ("index", "pipeline", "recall", "runtime", "search", "start")
+BENCHES = ("index", "models", "pipeline", "recall", "runtime", "search", "start")
 
 
 def main() -> int:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from models import image
 from models.errors import ModelBroken, RowsBroken
-from models.image import Picture
-from models.pack import Embed, Pack
+from models.image import Picture, Size
+from models.pack import Embed, ImageGraph, Pack, TextGraph
 from models.session import Array, Port, Session
 from models.tokenizer import Tokenizer
 
@@ -44,24 +44,25 @@ class Tower:
         self,
         session: Session,
         embed: Embed,
+        port: Port,
         *,
-        feed: str,
-        dtypes: tuple[str, ...],
         shape: tuple[int, ...],
         output: str,
         buckets: tuple[int, ...],
     ) -> None:
-        port = _check_contract(session, feed=feed, dtypes=dtypes, shape=shape)
-        _check_output(session, output, embed.dimensions)
         fixed = port.shape[0] if port.shape else None
         self._session = session
-        self._feed = feed
+        self._feed = port.name
         self._output = output
         self._shape = shape
         self.dtype = port.dtype  #: of one element of the input
         self.buckets = buckets if fixed is None else (fixed,)
         self.space = embed.space
         self.dimensions = embed.dimensions
+
+    def limit(self, seconds: float) -> None:
+        """Break off runs that take longer from now on, as `RanTooLong`."""
+        self._session.limit_s = seconds
 
     def _vectors(
         self, rows: Array, buckets: tuple[int, ...] | None = None
@@ -84,18 +85,28 @@ class ImageTower(Tower):
 
     def __init__(self, session: Session, embed: Embed) -> None:
         graph = embed.image
-        square = (graph.size, graph.size)
         super().__init__(
             session,
             embed,
-            feed=graph.input,
-            dtypes=("float32", "float16", "uint8"),
-            shape=(3, *square) if graph.layout == "NCHW" else (*square, 3),
+            self.check(session, graph, embed.dimensions),
+            shape=_row(graph),
             output=graph.output,
             buckets=graph.buckets,
         )
         self._graph = graph
         self.size = graph.size  #: side of the square it looks at, for `thumbnail_for`
+
+    @staticmethod
+    def check(session: Session, graph: ImageGraph, dimensions: int | None = None) -> Port:
+        """The input of *session*'s graph, once that fits *graph*; nothing is run.
+
+        Raises:
+            ModelBroken: it does not fit; *dimensions* None fits any width.
+        """
+        dtypes = ("float32", "float16", "uint8")
+        port = _check_contract(session, feed=graph.input, dtypes=dtypes, shape=_row(graph))
+        _check_output(session, graph.output, dimensions)
+        return port
 
     @classmethod
     def open(
@@ -105,10 +116,12 @@ class ImageTower(Tower):
         threads: int | None = None,
         *,
         memory_mib: int | None = None,
+        limit_s: float | None = None,
     ) -> Self:
         """Load the image graph of *pack* and embed one test picture with it.
 
-        *threads* and *memory_mib* are those of `Session.open`.
+        A GPU must give what the CPU gives for it.  *threads*, *memory_mib* and *limit_s* are those
+        of `Session.open`.
 
         Raises:
             PackBroken: the pack has no [embed] section.
@@ -117,9 +130,14 @@ class ImageTower(Tower):
         """
         embed = pack.require_embed()
         path = pack.path(embed.image.file)
-        session = Session.open(path, device=device, threads=threads, memory_mib=memory_mib)
+        session = Session.open(
+            path, device=device, threads=threads, memory_mib=memory_mib, limit_s=limit_s
+        )
         tower = cls(session, embed)
         tower._check_itself()
+        if not device.startswith("cpu"):
+            row = tower.prepare([sample_picture(tower.size)])
+            session.check_against_cpu(tower._feed, row, tower._output)
         return tower
 
     def warm_up(self) -> None:
@@ -128,16 +146,20 @@ class ImageTower(Tower):
         Raises:
             OutOfMemory: a bucket does not fit; those before it do.
         """
-        row = self.prepare([_test_picture(self.size)])
+        row = self.prepare([sample_picture(self.size)])
         self._session.warm_up(self._feed, row, self._output, self.buckets)
 
-    def prepare(self, pictures: Sequence[Picture]) -> Array:
+    def prepare(
+        self, pictures: Sequence[Picture], originals: Sequence[Size] | None = None
+    ) -> Array:
         """*pictures* as the graph's tensor: its dtype, [n, 3, s, s] or [n, s, s, 3].
+
+        *originals* are the widths and heights of what the pictures are thumbnails of.
 
         Raises:
             PictureBroken: one of them has no pixels or is no RGB array; it is not said which.
         """
-        return image.prepare(pictures, self._graph, self.dtype)
+        return image.prepare(pictures, self._graph, self.dtype, originals)
 
     def embed(self, tensor: Array, *, largest: int | None = None) -> Vectors:
         """A tensor from `prepare` as float32 [n, d], each row of length one.
@@ -148,6 +170,7 @@ class ImageTower(Tower):
             RowsBroken: some rows gave no vector; the error carries the others'.
             ModelBroken: the graph failed, or fails on its test picture as well.
             OutOfMemory: the bucket of its *rows* does not fit.
+            DeviceLost, RanTooLong: as `Session.run`.
             ValueError: the tensor is not from this tower's `prepare`.
         """
         if tensor.dtype != self.dtype or tensor.shape[1:] != self._shape:
@@ -163,7 +186,7 @@ class ImageTower(Tower):
         return vectors
 
     def _check_itself(self) -> None:
-        _, broken = self._vectors(self.prepare([_test_picture(self.size)]))
+        _, broken = self._vectors(self.prepare([sample_picture(self.size)]))
         if broken:
             raise ModelBroken(
                 self._session.path, "gave NaN, infinity or zero for an ordinary test picture"
@@ -178,16 +201,30 @@ class TextTower(Tower):
         super().__init__(
             session,
             embed,
-            feed=graph.input,
-            dtypes=("int64", "int32"),
+            self.check(session, graph, embed.dimensions),
             shape=(graph.context,),
             output=graph.output,
             buckets=TEXT_BUCKETS,
         )
         self._tokenizer = tokenizer
 
+    @staticmethod
+    def check(session: Session, graph: TextGraph, dimensions: int | None = None) -> Port:
+        """As `ImageTower.check`."""
+        dtypes = ("int64", "int32")
+        port = _check_contract(session, feed=graph.input, dtypes=dtypes, shape=(graph.context,))
+        _check_output(session, graph.output, dimensions)
+        return port
+
     @classmethod
-    def open(cls, pack: Pack, threads: int | None = None, *, spinning: bool = False) -> Self:
+    def open(
+        cls,
+        pack: Pack,
+        threads: int | None = None,
+        *,
+        spinning: bool = False,
+        limit_s: float | None = None,
+    ) -> Self:
         """Load the text graph of *pack* and its vocabulary, and encode one word with them.
 
         Raises:
@@ -197,7 +234,7 @@ class TextTower(Tower):
         """
         embed = pack.require_embed()
         path = pack.path(embed.text.file)
-        session = Session.open(path, threads=threads, spinning=spinning)
+        session = Session.open(path, threads=threads, spinning=spinning, limit_s=limit_s)
         tower = cls(session, embed, Tokenizer.from_pack(pack))
         tower.encode(["photo"])
         return tower
@@ -207,6 +244,7 @@ class TextTower(Tower):
 
         Raises:
             ModelBroken: the graph failed, or gave NaN, infinity or zero.
+            RanTooLong: as `Session.run`.
         """
         ids = self._tokenizer.batch(texts)
         vectors, broken = self._vectors(ids.astype(self.dtype, copy=False))
@@ -253,17 +291,24 @@ def _check_contract(
     return port
 
 
-def _check_output(session: Session, output: str, dimensions: int) -> None:
+def _row(graph: ImageGraph) -> tuple[int, ...]:
+    """The shape of one picture."""
+    square = (graph.size, graph.size)
+    return (3, *square) if graph.layout == "NCHW" else (*square, 3)
+
+
+def _check_output(session: Session, output: str, dimensions: int | None) -> None:
     if output not in session.outputs:
         names = ", ".join(map(repr, session.outputs))
         raise ModelBroken(session.path, f"expected an output {output!r}, found {names}")
     _check_shape(session, session.outputs[output], (dimensions,))
 
 
-def _check_shape(session: Session, port: Port, row: tuple[int, ...]) -> None:
+def _check_shape(session: Session, port: Port, row: tuple[int | None, ...]) -> None:
     """A dimension the graph leaves open fits any; a shape it leaves open shows when it runs."""
     fits = len(port.shape) == len(row) + 1 and all(
-        extent in {None, wanted} for extent, wanted in zip(port.shape[1:], row, strict=True)
+        wanted is None or extent in {None, wanted}
+        for extent, wanted in zip(port.shape[1:], row, strict=True)
     )
     if port.shape and not fits:
         raise ModelBroken(
@@ -276,8 +321,8 @@ def _spell(shape: tuple[int | None, ...]) -> str:
     return f"[{', '.join('n' if extent is None else str(extent) for extent in shape)}]"
 
 
-def _test_picture(size: int) -> NDArray[np.uint8]:
-    """A picture with edges, slopes and all three channels, uint8 [size, size, 3]."""
+def sample_picture(size: int) -> NDArray[np.uint8]:
+    """An ordinary picture to try a graph with, uint8 [size, size, 3]: edges, slopes, colours."""
     ramp = np.arange(size) * 255 // max(1, size - 1)
     planes: list[NDArray[Any]] = [
         np.broadcast_to(ramp, (size, size)),

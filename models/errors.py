@@ -8,7 +8,9 @@
     │  ├─ NoRuntime       host    … because it is not installed
     │  └─ TwoRuntimes     host    … because two of its packages overwrote each other
     ├─ DeviceUnusable     host    the device asked for is not there, or does not compute
+    ├─ DeviceLost         worker  the device's memory of this process is gone: only a new one helps
     ├─ OutOfMemory        busy    the device had no room for this batch: try a smaller one
+    ├─ RanTooLong         worker  a run did not end within its limit
     ├─ ThumbnailBroken    worker  a derived picture is missing or torn: derive it again
     ├─ PictureBroken      photo   pixels no model can take
     └─ RowsBroken         photo   these rows of a batch gave no usable vector, the others did
@@ -103,6 +105,17 @@ class DeviceUnusable(ModelsError):
         super().__init__(f"device {device!r} cannot be used: {reason}")
 
 
+class DeviceLost(ModelsError):
+    """A CUDA error after which every later call of this process fails as well.
+
+    The process must end; a new one may find the device as it was.
+    """
+
+    def __init__(self, file: Path, reason: str) -> None:
+        self.file = file
+        super().__init__(f"{file}: the GPU is lost to this process: {reason}")
+
+
 class OutOfMemory(ModelsError):
     """The device had no room for a batch of *rows*."""
 
@@ -112,6 +125,14 @@ class OutOfMemory(ModelsError):
         self.file = file
         self.rows = rows
         super().__init__(f"{file}: no memory for a batch of {rows}: {reason}")
+
+
+class RanTooLong(ModelsError):
+    """A run was broken off because it did not end within its limit."""
+
+    def __init__(self, file: Path, limit_s: float) -> None:
+        self.file = file
+        super().__init__(f"{file}: a run did not end within {limit_s:g} s and was broken off")
 
 
 class ThumbnailBroken(ModelsError):

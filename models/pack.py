@@ -3,8 +3,9 @@
 The toml is the contract between whoever made the graphs and the adapters here: files and their
 sha256, licence, how a picture becomes a tensor, how words become ids, which tensor carries what.
 What a graph can tell about itself — dtypes, shapes, whether its batch is fixed — is read from the
-graph and not repeated.  A key nobody knows is an error with its path: a misspelt `resample` would
-otherwise give vectors that are a little wrong for ever.
+graph and not repeated; what was measured once, memory and parity, is.  A key nobody knows is an
+error with its path: a misspelt `resample` would otherwise give vectors that are a little wrong for
+ever.
 
 Sections are optional; a pack offers what it has.  *space* names the vectors: two packs may be
 compared only where it is equal, so a new training, another precision or another preprocessing is
@@ -14,7 +15,9 @@ Unknown here: where packs are fetched from, and whether their licence was agreed
 """
 
 import hashlib
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -31,7 +34,12 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Precision = Literal["fp32", "fp16", "fp16-weights", "int8"]
+Cosine = Annotated[float, msgspec.Meta(ge=-1, le=1)]
 Channels = tuple[float, float, float]
+Buckets = tuple[Positive, ...]  # batch sizes a graph is run with, rising
+Colour = Literal["RGB", "BGR"]
+Layout = Literal["NCHW", "NHWC"]
+Resample = Literal["bicubic", "bilinear", "lanczos", "hamming", "box", "nearest"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,25 +53,24 @@ class ImageGraph(Section, frozen=True):
     sha256: Sha256
     precision: Precision
     memory_mib: Positive  #: measured peak at the largest bucket
-    buckets: tuple[Positive, ...]  #: batch sizes it is run with, rising
+    buckets: Buckets
     size: Positive  #: side of the square the graph takes, pixels
     resize: Literal["shortest", "squash"]  #: shorter side to *size* and centre crop, or both sides
-    resample: Literal["bicubic", "bilinear", "lanczos", "hamming", "box", "nearest"]
+    resample: Resample
     mean: Channels  #: on the scale 0–1, in the order of *colour*
     std: Channels
-    colour: Literal["RGB", "BGR"]
-    layout: Literal["NCHW", "NHWC"]
+    colour: Colour
+    layout: Layout
     preprocess: str  #: revision of the lines above, part of a task's key
     input: str
     output: str
     normalised: bool  #: whether the graph ends in an L2 norm; we normalise either way
+    parity: Cosine | None = None  #: smallest to the model it was exported from, if measured
 
     def __post_init__(self) -> None:
         check_relative(self.file)
-        if not self.buckets or list(self.buckets) != sorted(set(self.buckets)):
-            raise ValueError("buckets must rise and not repeat")
-        if not all(value > 0 for value in self.std):
-            raise ValueError("std must be above zero")
+        _check_buckets(self.buckets)
+        _check_std(self.std)
 
 
 class TextGraph(Section, frozen=True):
@@ -75,10 +82,15 @@ class TextGraph(Section, frozen=True):
     tokenizer_sha256: Sha256
     kind: Literal["tokenizers", "clip-bpe"]  #: a tokenizer.json, or OpenAI's merges in gzip
     context: Annotated[int, msgspec.Meta(ge=2)]  #: ids a row, start and end included
-    pad: Annotated[int, msgspec.Meta(ge=0)]
+    pad: Annotated[int, msgspec.Meta(ge=0)]  #: id that fills a row up
     input: str
     output: str
     normalised: bool
+    causal: bool = True  #: nothing looks past a text's end, so that *pad* makes no difference
+    canonical: bool = False  #: lower-case, without punctuation, before the tokenizer (SigLIP)
+    precision: Precision = "fp32"
+    memory_mib: Positive | None = None  #: measured peak at the largest bucket
+    parity: Cosine | None = None  #: as that of the image graph
 
     def __post_init__(self) -> None:
         check_relative(self.file)
@@ -94,6 +106,57 @@ class Embed(Section, frozen=True):
     text: TextGraph
 
 
+class DetectGraph(Section, frozen=True):
+    """The graph that finds faces in one picture, letterboxed into a square."""
+
+    file: str
+    sha256: Sha256
+    kind: Literal["scrfd", "yunet"]  #: how its outputs are read
+    precision: Precision
+    size: Positive  #: side of the square, pixels
+    mean: Channels
+    std: Channels
+    colour: Colour
+    input: str
+    outputs: tuple[str, ...]  #: in the graph's order
+    memory_mib: Positive | None = None
+
+    def __post_init__(self) -> None:
+        check_relative(self.file)
+        _check_std(self.std)
+
+
+class RecogniseGraph(Section, frozen=True):
+    """The graph that turns an aligned face into a vector."""
+
+    file: str
+    sha256: Sha256
+    precision: Precision
+    buckets: Buckets
+    size: Positive
+    mean: Channels
+    std: Channels
+    colour: Colour
+    layout: Layout
+    input: str
+    output: str
+    dimensions: Positive
+    space: Name
+    memory_mib: Positive | None = None
+
+    def __post_init__(self) -> None:
+        check_relative(self.file)
+        _check_buckets(self.buckets)
+        _check_std(self.std)
+
+
+class Faces(Section, frozen=True):
+    """Where faces are, and whose."""
+
+    detect: DetectGraph | None = None
+    recognise: RecogniseGraph | None = None
+
+
 class Manifest(Section, frozen=True):
     """A pack.toml, word for word."""
 
@@ -102,7 +165,14 @@ class Manifest(Section, frozen=True):
     licence: str
     summary: str
     demo: bool = False  #: understands too little to be trusted; whoever shows its answers says so
+    source: str = ""  #: where it was made from, for people
+    files: dict[str, Sha256] = {}  #: further files: weights beside a graph, what later kinds need
     embed: Embed | None = None
+    faces: Faces | None = None
+
+    def __post_init__(self) -> None:
+        for file in self.files:
+            check_relative(file)
 
 
 class Pack(Manifest, frozen=True, kw_only=True):
@@ -115,14 +185,25 @@ class Pack(Manifest, frozen=True, kw_only=True):
 
     def checksums(self) -> dict[str, str]:
         """Each file the manifest names, with its sha256 in hex."""
-        if self.embed is None:
-            return {}
-        image, text = self.embed.image, self.embed.text
-        return {
-            image.file: image.sha256,
-            text.file: text.sha256,
-            text.tokenizer: text.tokenizer_sha256,
-        }
+        sums = dict(self.files)
+        if self.embed is not None:
+            image, text = self.embed.image, self.embed.text
+            sums |= {
+                image.file: image.sha256,
+                text.file: text.sha256,
+                text.tokenizer: text.tokenizer_sha256,
+            }
+        if self.faces is not None:
+            graphs = (self.faces.detect, self.faces.recognise)
+            sums |= {graph.file: graph.sha256 for graph in graphs if graph is not None}
+        return sums
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What it offers: "embed", "detect", "recognise"."""
+        faces = self.faces or Faces()
+        offers = {"embed": self.embed, "detect": faces.detect, "recognise": faces.recognise}
+        return tuple(kind for kind, section in offers.items() if section is not None)
 
     def require_embed(self) -> Embed:
         """The [embed] section.
@@ -148,8 +229,40 @@ def load_pack(directory: Path) -> Pack:
         raise PackBroken(path, f"cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PackBroken(path, str(error)) from error
+    return pack_of(manifest, directory)
+
+
+def pack_of(manifest: Manifest, directory: Path) -> Pack:
+    """*manifest* as the pack whose files lie in *directory*."""
     fields = {name: getattr(manifest, name) for name in manifest.__struct_fields__}
     return Pack(directory=directory, **fields)
+
+
+def to_toml(manifest: Manifest) -> str:
+    """*manifest* as `load_pack` reads it back; what has no value is left out."""
+    lines = _toml("", {name: getattr(manifest, name) for name in Manifest.__struct_fields__})
+    return "\n".join(lines).strip() + "\n"
+
+
+def _toml(section: str, values: dict[str, object]) -> Iterator[str]:
+    tables: list[tuple[str, dict[str, object]]] = []
+    if section and any(not isinstance(each, msgspec.Struct) for each in values.values()):
+        yield f"\n[{section}]"
+    for key, value in values.items():
+        if isinstance(value, msgspec.Struct):
+            tables.append((f"{section}.{key}".lstrip("."), msgspec.structs.asdict(value)))
+        elif isinstance(value, dict):
+            tables += [(f"{section}.{key}".lstrip("."), value)] if value else []
+        elif value is not None:
+            name = key if re.fullmatch("[A-Za-z0-9_-]+", key) else _scalar(key)
+            yield f"{name} = {_scalar(value)}"
+    for name, table in tables:
+        yield from _toml(name, table)
+
+
+def _scalar(value: object) -> str:
+    """JSON's scalars and lists are TOML's, but for one control character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def find_pack(name: str, search: list[Path]) -> Pack:
@@ -170,7 +283,7 @@ def find_pack(name: str, search: list[Path]) -> Pack:
                 directory / MANIFEST, f"names itself {pack.name!r}, but lies in a folder {name!r}"
             )
         return pack
-    present = {toml.parent.name for folder in search for toml in folder.glob(f"*/{MANIFEST}")}
+    present = {toml.parent.name for folder in search for toml in folder.glob(f"[!.]*/{MANIFEST}")}
     raise PackNotFound(name, search, sorted(present))
 
 
@@ -181,19 +294,37 @@ def verify(pack: Pack) -> None:
         PackBroken: a file is missing, cannot be read, or is not the one the manifest names.
     """
     for file, expected in pack.checksums().items():
-        path = pack.path(file)
-        try:
-            with path.open("rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
-                size = stream.tell()
-        except OSError as error:
-            raise PackBroken(
-                path, f"expected a file with sha256 {expected}: {error.strerror}"
-            ) from error
-        if found != expected:
-            raise PackBroken(
-                path, f"expected sha256 {expected}, found {found} in {size} bytes: fetch it again"
-            )
+        check_file(pack.path(file), expected)
+
+
+def check_file(path: Path, expected: str) -> None:
+    """Read the file at *path* and compare its sha256 with *expected*, in hex.
+
+    Raises:
+        PackBroken: it is missing, cannot be read, or is another.
+    """
+    try:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            size = stream.tell()
+    except OSError as error:
+        raise PackBroken(
+            path, f"expected a file with sha256 {expected}: {error.strerror}"
+        ) from error
+    if found != expected:
+        raise PackBroken(
+            path, f"expected sha256 {expected}, found {found} in {size} bytes: fetch it again"
+        )
+
+
+def _check_buckets(buckets: tuple[int, ...]) -> None:
+    if not buckets or list(buckets) != sorted(set(buckets)):
+        raise ValueError("buckets must rise and not repeat")
+
+
+def _check_std(std: Channels) -> None:
+    if not all(value > 0 for value in std):
+        raise ValueError("std must be above zero")
 
 
 def check_relative(file: str) -> None:

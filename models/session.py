@@ -1,6 +1,6 @@
 """One ONNX graph, loaded on one device.  The only module that imports onnxruntime.
 
-Three habits of onnxruntime decide its shape:
+Four habits of onnxruntime decide its shape:
 
 - The packages `onnxruntime`, `onnxruntime-gpu` and their kin own the same folder.  With two of
   them installed the last one wins and the other's providers are gone without a word, so we look
@@ -9,6 +9,9 @@ Three habits of onnxruntime decide its shape:
   session logs an error and silently computes on the CPU.  So `devices` runs a small product on
   each GPU, and `Session.open` looks at what it got.  There is no fall-back here: whoever wants
   the CPU asks for it.
+- A sticky CUDA error (an illegal address, 700, and its kin) fails every later call of the process,
+  which goes on looking alive.  Such errors become `DeviceLost`, and whoever holds the process ends
+  it.
 - GPU arenas grow with every new shape and never shrink.  So batches come in few fixed sizes
   (buckets), each warmed once, and a batch between two of them is split or padded: `plan`.
 
@@ -16,7 +19,8 @@ So onnxruntime is imported by the first session and not by this module, and proc
 need the types here start without it.  One session may be run from several threads.
 
 Rejected: IOBinding, which pays where tensors stay on the device between runs (captions), not for
-150 kB in and 2 kB out.  Open: a comparison of the GPU's answers with the CPU's on a fixed input.
+150 kB in and 2 kB out.  Also rejected: keeping the optimised graph on disk, which is valid for one
+version, provider and processor only, and saves a second.
 """
 
 import contextlib
@@ -25,7 +29,8 @@ import importlib.metadata
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,10 +39,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import (
+    DeviceLost,
     DeviceUnusable,
     ModelBroken,
     NoRuntime,
     OutOfMemory,
+    RanTooLong,
     TwoRuntimes,
 )
 
@@ -79,6 +86,19 @@ PROBE = (
 #: How the memory errors of onnxruntime, CUDA and cuBLAS read.
 NO_MEMORY = ("failed to allocate memory", "out of memory", "alloc_failed", "bad_alloc")
 
+#: How CUDA's sticky errors read.  Their numbers are 700 and up, less 701 (a launch that asked for
+#: too much, which the next one need not), and 214 (memory that failed its check).
+LOST = re.compile(
+    r"cuda (?:failure|error)\s*:?\s*(?:700|70[2-9]|7[1-9]\d|214)\b|illegal memory access"
+    r"|misaligned address|unspecified launch failure|device-side assert|illegal instruction"
+    r"|launch timed out|hardware stack error|context is destroyed|uncorrectable ecc"
+    r"|invalid program counter|operation not supported on global/shared address space",
+    re.IGNORECASE,
+)
+
+#: Cosine to the CPU's vector that a GPU must reach on an ordinary input.
+AGREES = 0.999
+
 
 class Port(msgspec.Struct, frozen=True):
     """An input or output of a graph."""
@@ -94,6 +114,25 @@ class Device(msgspec.Struct, frozen=True):
     name: str  #: "cpu:0", "cuda:0", …
     usable: bool
     reason: str = ""
+
+
+class Runtime(msgspec.Struct, frozen=True):
+    """The installed onnxruntime."""
+
+    version: str
+    providers: tuple[str, ...]  #: compiled in, which is not to say usable
+    cuda: str  #: version it was built for, "" for none
+
+
+def runtime() -> Runtime:
+    """What is installed.
+
+    Raises:
+        NoRuntime, TwoRuntimes: nothing usable is.
+    """
+    ort = _runtime()
+    cuda = str(getattr(ort, "cuda_version", "") or "")
+    return Runtime(ort.__version__, tuple(ort.get_available_providers()), cuda)
 
 
 def background_threads() -> int:
@@ -167,10 +206,16 @@ def plan(rows: int, buckets: Sequence[int]) -> list[tuple[int, int]]:
 
 
 class Session:
-    """A loaded graph.  Made by `open`."""
+    """A loaded graph.  Made by `open`.
 
-    def __init__(self, inner: Any, path: Path, device: str) -> None:
+    *limit_s*: seconds after which a run is broken off between two operators; None for never.
+    """
+
+    def __init__(
+        self, inner: Any, path: Path, device: str, *, limit_s: float | None = None
+    ) -> None:
         self._inner = inner
+        self.limit_s = limit_s  #: may be changed between runs
         self.path = path
         self.device = device
         self.inputs = {port.name: port for port in _ports(inner.get_inputs(), path)}
@@ -185,13 +230,14 @@ class Session:
         threads: int | None = None,
         spinning: bool = False,
         memory_mib: int | None = None,
+        limit_s: float | None = None,
     ) -> Self:
         """Load the graph at *path* on *device* ("cpu:0" or "cuda:N").
 
         *threads* is the number that share one operator on the CPU, `background_threads()` if
         None.  *spinning* lets them wait for the next operator without sleeping: a few per cent
         faster, at the cost of burning a processor between operators.  *memory_mib* bounds the
-        GPU arena of this session.
+        GPU arena of this session.  *limit_s* is the longest a run may take.
 
         Raises:
             ModelBroken: the file is missing, or no graph this onnxruntime can load.
@@ -216,6 +262,8 @@ class Session:
             # By path, not by bytes: weights kept beside the graph are found, and mapped.
             inner = ort.InferenceSession(str(path), options, providers, enable_fallback=0)
         except Exception as error:
+            if kind == "cuda" and LOST.search(str(error)):
+                raise DeviceLost(path, _first_line(error)) from error
             if _is_memory(error):
                 raise OutOfMemory(path, 0, _first_line(error)) from error
             if kind == "cuda" and (reason := _probe_cuda(int(ordinal))):
@@ -225,23 +273,56 @@ class Session:
             ) from error
         if kind == "cuda" and inner.get_providers()[0] != CUDA:
             raise DeviceUnusable(device, said or "onnxruntime could not start CUDA on it")
-        return cls(inner, path, device)
+        return cls(inner, path, device, limit_s=limit_s)
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the graph once.  Arrays must have the dtypes of `inputs`; all outputs come back.
+    def run(
+        self, feeds: Mapping[str, Array], wanted: Sequence[str] | None = None
+    ) -> dict[str, Array]:
+        """Run the graph once.  Arrays must have the dtypes of `inputs`.
+
+        The outputs *wanted* come back, all if None; what is not wanted is not copied.
 
         Raises:
             OutOfMemory: the batch did not fit; a smaller one may.
+            DeviceLost: nothing will run in this process any more.
+            RanTooLong: it took longer than the session's limit.
             ModelBroken: the graph refused these inputs, or failed.
         """
+        names = list(self.outputs if wanted is None else wanted)
+        late = threading.Event()
         try:
-            outputs = self._inner.run(list(self.outputs), dict(feeds))
+            with self._limited(late) as options:
+                outputs = self._inner.run(names, dict(feeds), options)
         except Exception as error:
+            if LOST.search(str(error)):
+                raise DeviceLost(self.path, _first_line(error)) from error
+            if late.is_set():
+                raise RanTooLong(self.path, self.limit_s or 0) from error
             if _is_memory(error):
                 rows = max((len(array) for array in feeds.values() if array.ndim), default=0)
                 raise OutOfMemory(self.path, rows, _first_line(error)) from error
             raise ModelBroken(self.path, f"did not run: {_first_line(error)}") from error
-        return dict(zip(self.outputs, outputs, strict=True))
+        return dict(zip(names, outputs, strict=True))
+
+    @contextlib.contextmanager
+    def _limited(self, late: threading.Event) -> Iterator[Any]:
+        """Options for one run, which end it at the limit and then set *late*."""
+        if self.limit_s is None:
+            yield None
+            return
+        options = _runtime().RunOptions()
+
+        def end() -> None:
+            late.set()
+            options.terminate = True
+
+        timer = threading.Timer(self.limit_s, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield options
+        finally:
+            timer.cancel()
 
     def run_rows(self, feed: str, rows: Array, output: str, buckets: Sequence[int]) -> Array:
         """Run *rows* (at least one) through a graph of one input in batches of fixed sizes.
@@ -260,7 +341,7 @@ class Session:
             start += taken
             if taken < bucket:
                 batch = np.concatenate([batch, np.repeat(batch[-1:], bucket - taken, axis=0)])
-            result = self.run({feed: batch})[output]
+            result = self.run({feed: batch}, [output])[output]
             if result.shape[:1] != (bucket,):
                 raise ModelBroken(
                     self.path,
@@ -279,6 +360,28 @@ class Session:
         """
         for bucket in buckets:
             self.run_rows(feed, np.repeat(row, bucket, axis=0), output, (bucket,))
+
+    def check_against_cpu(self, feed: str, rows: Array, output: str) -> None:
+        """Compute *rows* on the CPU as well, and compare: some devices compute fast and wrongly.
+
+        Raises:
+            DeviceUnusable: the rows of the two differ by more than rounding.
+            OutOfMemory, ModelBroken, DeviceLost, RanTooLong: as `run`.
+        """
+        other = type(self).open(self.path, limit_s=self.limit_s)
+        mine, theirs = (
+            session.run_rows(feed, rows, output, (1,)).reshape(len(rows), -1).astype(np.float64)
+            for session in (self, other)
+        )
+        dots = np.einsum("nd,nd->n", mine, theirs)
+        lengths = np.linalg.norm(mine, axis=1) * np.linalg.norm(theirs, axis=1)
+        cosine = float((dots / np.where(lengths > 0, lengths, 1)).min())
+        if not cosine > AGREES:  # NaN is not above it either
+            raise DeviceUnusable(
+                self.device,
+                f"it computes {self.path.name} otherwise than the CPU: cosine {cosine:.4f}, "
+                f"expected more than {AGREES}",
+            )
 
 
 @functools.cache

@@ -12,6 +12,12 @@ characters.  Rejected: undoing mojibake, which no one types.  Also rejected: CLI
 the tokenizers library, whose special tokens and end-of-word mark differ from the reference where
 punctuation touches them, and which takes no less time to load.
 
+Towers of the SigLIP kind were trained on *canonical* text, lower-case and without punctuation.  A
+pack says so, and it is done before either kind.
+
+Published folders bring CLIP's vocabulary as a `tokenizer.json`.  `clip_merges` recognises it, token
+by token, and gives it back in OpenAI's form, so that such a pack has the reference's ids as well.
+
 A row holds *context* ids; a longer text loses its end but keeps the ids that close it, because
 CLIP reads its answer off the end token.
 """
@@ -21,12 +27,14 @@ import functools
 import gzip
 import html
 import re
+import string
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,10 +56,17 @@ class Tokenizer:
     """
 
     def __init__(
-        self, ids: Callable[[str], list[int]], *, closing: int, context: int, pad: int
+        self,
+        ids: Callable[[str], list[int]],
+        *,
+        closing: int,
+        context: int,
+        pad: int,
+        canonical: bool = False,
     ) -> None:
         self._ids = ids
         self._closing = closing
+        self._canonical = canonical
         self.context = context
         self.pad = pad
 
@@ -64,46 +79,42 @@ class Tokenizer:
             ModelBroken: the vocabulary is missing or not of the promised kind.
         """
         text = pack.require_embed().text
-        path = pack.path(text.tokenizer)
-        if text.kind == "clip-bpe":
-            return cls.clip(path, context=text.context, pad=text.pad)
-        return cls.library(path, context=text.context, pad=text.pad)
+        make = cls.clip if text.kind == "clip-bpe" else cls.library
+        return make(
+            pack.path(text.tokenizer), context=text.context, pad=text.pad, canonical=text.canonical
+        )
 
     @classmethod
-    def clip(cls, vocab_path: Path, *, context: int = 77, pad: int = 0) -> Self:
+    def clip(
+        cls, vocab_path: Path, *, context: int = 77, pad: int = 0, canonical: bool = False
+    ) -> Self:
         """CLIP's tokenizer, from its `bpe_simple_vocab_16e6.txt.gz`.
 
         Raises:
             ModelBroken: the file is missing, no gzip, or has too few merges.
         """
-        return cls(ClipWords(vocab_path, context).ids, closing=1, context=context, pad=pad)
+        ids = ClipWords(vocab_path, context).ids
+        return cls(ids, closing=1, context=context, pad=pad, canonical=canonical)
 
     @classmethod
-    def library(cls, path: Path, *, context: int, pad: int) -> Self:
+    def library(cls, path: Path, *, context: int, pad: int, canonical: bool = False) -> Self:
         """A `tokenizer.json`.  Its own truncation and padding are switched off.
 
         Raises:
             ModelBroken: the file is missing or the library refuses it.
         """
-        from tokenizers import Tokenizer as Inner  # noqa: PLC0415 - CLIP packs start without it
-
-        try:
-            inner = Inner.from_file(str(path))
-            inner.no_truncation()
-            inner.no_padding()
-            special = inner.encode("a").special_tokens_mask
-        except Exception as error:
-            raise ModelBroken(path, f"expected a tokenizer.json: {error}") from error
+        inner = _library(path)
+        special = inner.encode("a").special_tokens_mask
         closing = next((i for i, flag in enumerate(reversed(special)) if not flag), len(special))
 
         def ids(text: str) -> list[int]:
             return list(inner.encode(_well_formed(text)).ids)
 
-        return cls(ids, closing=closing, context=context, pad=pad)
+        return cls(ids, closing=closing, context=context, pad=pad, canonical=canonical)
 
     def encode(self, text: str) -> list[int]:
         """The ids of *text*, start and end included, at most *context* of them, not padded."""
-        ids = self._ids(text)
+        ids = self._ids(canonical(text) if self._canonical else text)
         if len(ids) <= self.context:
             return ids
         return ids[: self.context - self._closing] + ids[len(ids) - self._closing :]
@@ -131,12 +142,9 @@ class ClipWords:
                 vocab_path, f"expected {CLIP_MERGES} merges after a title, found {len(merges)}"
             )
         self._alphabet = _byte_alphabet()
-        letters = list(self._alphabet.values())
-        vocabulary = [*letters, *(letter + "</w>" for letter in letters)]
-        vocabulary += [merge.replace(" ", "") for merge in merges]
-        self._id = {token: number for number, token in enumerate([*vocabulary, START, END])}
+        self._id = clip_vocabulary(merges)
         self._rank = {merge: rank for rank, merge in enumerate(merges)}
-        self._room = context * max(map(len, vocabulary))
+        self._room = context * max(map(len, self._id))
 
     def ids(self, text: str) -> list[int]:
         """The ids of *text* between start and end, however many."""
@@ -168,12 +176,92 @@ class ClipWords:
         return parts
 
 
+def id_of(tokenizer_json: Path, token: str) -> int:
+    """The id of *token*.
+
+    Raises:
+        ModelBroken: the file is missing or refused, or has no such token.
+    """
+    found: int | None = _library(tokenizer_json).token_to_id(token)
+    if found is None:
+        raise ModelBroken(tokenizer_json, f"expected a token {token!r}: there is none")
+    return found
+
+
+def _library(path: Path) -> Any:
+    from tokenizers import Tokenizer as Inner  # noqa: PLC0415 - CLIP packs start without it
+
+    try:
+        inner = Inner.from_file(str(path))
+        inner.no_truncation()
+        inner.no_padding()
+        inner.encode("a")
+    except Exception as error:
+        raise ModelBroken(path, f"expected a tokenizer.json: {error}") from error
+    return inner
+
+
+def clip_merges(tokenizer_json: Path) -> bytes | None:
+    """The merges in *tokenizer_json* as OpenAI published them, if its vocabulary is CLIP's.
+
+    None for any other vocabulary, down to one token that differs.
+
+    Raises:
+        ModelBroken: the file is missing or no tokenizer.json.
+    """
+    try:
+        told = msgspec.json.decode(tokenizer_json.read_bytes(), type=_TokenizerJson)
+    except OSError as error:
+        raise ModelBroken(tokenizer_json, f"expected a tokenizer.json: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ModelBroken(tokenizer_json, f"expected a tokenizer.json: {error}") from error
+    pairs = told.model.merges
+    if told.model.type != "BPE" or not isinstance(pairs, list) or len(pairs) != CLIP_MERGES:
+        return None
+    merges = [each if isinstance(each, str) else " ".join(each) for each in pairs]
+    if told.model.vocab != clip_vocabulary(merges):
+        return None
+    text = "\n".join(["CLIP's merges", *merges, ""])
+    return gzip.compress(text.encode(), mtime=0)
+
+
+class _Model(msgspec.Struct, frozen=True):
+    type: str | None = None
+    vocab: Any = None
+    merges: Any = None
+
+
+class _TokenizerJson(msgspec.Struct, frozen=True):
+    model: _Model
+
+
+def clip_vocabulary(merges: Sequence[str]) -> dict[str, int]:
+    """Each token of CLIP with its id, in the order that counts them."""
+    letters = list(_byte_alphabet().values())
+    vocabulary = [*letters, *(letter + "</w>" for letter in letters)]
+    vocabulary += [merge.replace(" ", "") for merge in merges]
+    return {token: number for number, token in enumerate([*vocabulary, START, END])}
+
+
+def canonical(text: str) -> str:
+    """*text* as SigLIP was trained on it: repaired, lower-case, without ASCII punctuation."""
+    plain = clean(text).replace("_", " ").translate(_NO_PUNCTUATION)
+    return " ".join(plain.split())
+
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
 def clean(text: str) -> str:
     """Repair, unescape HTML, collapse white space, lower-case."""
-    text = unicodedata.normalize("NFC", _well_formed(text).translate(_repairs()))
+    text = _COLOURS.sub("", _well_formed(text))
+    text = unicodedata.normalize("NFC", text.translate(_repairs()))
     text = html.unescape(html.unescape(text))  # twice, as the reference: &amp;lt; is common
     return " ".join(text.split()).lower()
 
+
+#: What a terminal would take for a colour, pasted along.
+_COLOURS = re.compile("\x1b\\[[0-9;]*[a-zA-Z]")
 
 #: Taken whole wherever a word may begin.
 WHOLE = re.compile(

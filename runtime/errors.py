@@ -11,6 +11,7 @@
     ├─ FrameBroken         the sender: bytes that are no message of ours
     ├─ WindowBroken        this process: it told a peer more than the peer has room for
     ├─ ActorUnusable       the owner: the actor cannot work as configured; exit 78, one line
+    │  ├─ DeviceLost       the GPU: it fails this process for good; exit 70, a new one may work
     │  └─ HostUnusable     the host: nobody can work here, the disk is full; exit 74, one line
     ├─ RecycleMe           nobody: the actor wants a fresh process; exit 86
     ├─ SpecInvalid         the owner: a child specification that cannot work
@@ -77,6 +78,12 @@ class HostUnusable(ActorUnusable):
     """No process of the system can go on: it stops as a whole."""
 
     exit_code = 74  # EX_IOERR
+
+
+class DeviceLost(ActorUnusable):
+    """The GPU no longer answers this process; a new one may have it again."""
+
+    exit_code = 70  # EX_SOFTWARE
 
 
 class RecycleMe(RuntimeFault):

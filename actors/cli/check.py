@@ -178,6 +178,6 @@ def _report(
     for each in lines:
         mended = each.remedy if not repair else f"{each.repaired}: {each.remedy}"
         table.add_row(each.what, str(each.count), Text(plain("; ".join(each.examples))), mended)
-    console.stdout().print(table)
+    console.print_table(table)
     if repair and not door.running and any("again" in each.remedy for each in lines):
         sys.stdout.write("the next start does what is to be done again\n")

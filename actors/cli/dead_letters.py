@@ -156,4 +156,4 @@ def _print(letters: list[Letter]) -> None:
             Text(plain(each.reason)),
             Text(plain(printable(each.path))),
         )
-    console.stdout().print(table)
+    console.print_table(table)

@@ -55,6 +55,7 @@ from config.errors import ConfigError
 from config.loading import load
 from config.settings import Settings
 from models.errors import ModelsError
+from models.importing import import_pack
 from models.supply.errors import (
     HubRefuses,
     HubUnreachable,
@@ -63,7 +64,6 @@ from models.supply.errors import (
     NotOnHub,
     PackUnknown,
 )
-from models.supply.intake import import_pack
 from models.supply.known import Known, find_known, known
 from models.supply.lock import Lock
 from models.supply.shelf import Held, Shelf
@@ -109,7 +109,7 @@ def list_(as_json: JsonOption = False, data: DataOption = None) -> None:
         cells = (row["name"], row["kind"], row["where"], _mb(row["size"]), row["licence"])
         state = _LIBRARY.get(row["library"], "") + row["state"]
         table.add_row(*(Text(plain(each)) for each in (*cells, state)))
-    console.stdout().print(table)
+    console.print_table(table)
 
 
 @models.command()
@@ -230,7 +230,7 @@ def verify(
         for each in checked:
             state = str(each["problem"]) or "ok"
             table.add_row(*(Text(plain(str(x))) for x in (each["name"], each["file"], state)))
-        console.stdout().print(table)
+        console.print_table(table)
     if wrong:
         files = "; ".join(f"{each['directory']}/{each['file']} {each['problem']}" for each in wrong)
         fail(f"damaged: {files}", EXIT_NO)

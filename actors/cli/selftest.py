@@ -133,7 +133,6 @@ def _run(place: Path, seed: int, minutes: float, say: Callable[[str], None]) -> 
 
 
 def _print(report: "Report") -> None:
-    out = console.stdout()
     if report.disturbances:
         table = Table(box=None, pad_edge=False)
         table.add_column("\ndisturbance")
@@ -141,7 +140,7 @@ def _print(report: "Report") -> None:
         table.add_column("longest\nrecovery", justify="right")
         for kind, tally in report.disturbances.items():
             table.add_row(kind, str(tally.times), f"{tally.longest_s:.1f} s")
-        out.print(table)
+        console.print_table(table)
     found = report.searches
     over = f" ({plain(found.silent_over)})" if found.silent_over else ""
     sys.stdout.write(
@@ -152,4 +151,4 @@ def _print(report: "Report") -> None:
     for each in report.proofs:
         state = Text("ok", "green") if each.ok else Text("FAILED", "bold red")
         table.add_row(state, each.what, Text(plain(each.detail), overflow="fold"))
-    out.print(table)
+    console.print_table(table)

@@ -144,6 +144,7 @@ async def version_at(url: URL) -> int:
             return 0
         if not await file.is_file():
             raise CatalogUnavailable(f"catalog {file} is not a file; choose another path")
+        await anyio.to_thread.run_sync(refuse_cut_off, Path(file))
     engine = reader_engine(url)
     try:
         async with engine.connect() as connection:
@@ -154,8 +155,6 @@ async def version_at(url: URL) -> int:
 
 async def prepare(url: URL) -> None:
     """Bring the database at *url* to the present version, making it when there is none."""
-    if url.get_backend_name() == "sqlite":
-        await anyio.to_thread.run_sync(refuse_cut_off, Path(url.database or ""))
     version = await version_at(url)
     if version == VERSION:
         return

@@ -77,6 +77,10 @@ pad = {pad}
 input = "ids"
 output = "embedding"
 normalised = true
+causal = false
+canonical = false
+precision = "fp16-weights"
+memory_mib = 20
 """
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import PackBroken, PackNotFound
-from models.pack import BUILT_IN, find_pack, load_pack, verify
+from models.pack import BUILT_IN, Manifest, find_pack, load_pack, pack_of, to_toml, verify
 
 
 def test_an_unknown_key_is_refused_with_its_path(pack_at):
@@ -38,7 +38,9 @@ def test_a_missing_key_is_refused_with_its_path(pack_at):
         ("embed.space", "Not A Name", "regex"),
         ("name", "../tiny", "regex"),
         ("demo", "yes", "got `str`"),
-        ("faces", 1, "unknown field `faces`"),
+        ("embed.image.parity", 1.5, "<= 1"),
+        ("embed.text.canonical", 1, "got `int`"),
+        ("smells", 1, "unknown field `smells`"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_path(pack_at, key, value, complaint):
@@ -50,6 +52,22 @@ def test_a_wrong_value_is_refused_with_its_path(pack_at, key, value, complaint):
         assert section in caught.value.expectation
     assert caught.value.file.name == "pack.toml"
     assert caught.value.fault == "host"
+
+
+def test_further_files_lie_inside_the_pack_as_well(pack_at):
+    with pytest.raises(PackBroken, match=r"'\.\./weights' is not a file inside the pack"):
+        load_pack(pack_at(more={'files."../weights"': "0" * 64}))
+
+
+def test_a_manifest_is_written_as_it_is_read(pack_at):
+    directory = pack_at(more={'files."b/weights.data"': "0" * 64, "embed.text.parity": 0.5})
+    pack = load_pack(directory)
+    told = {name: getattr(pack, name) for name in Manifest.__struct_fields__}
+    manifest = Manifest(**(told | {"summary": 'a "quote", a \\, é, \x7f\n'}))
+    (directory / "pack.toml").write_text(to_toml(manifest), "utf-8")
+    assert load_pack(directory) == pack_of(manifest, directory)
+    assert load_pack(directory).checksums()["b/weights.data"] == "0" * 64
+    assert load_pack(directory).kinds == ("embed",)
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path):

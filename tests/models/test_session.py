@@ -1,7 +1,10 @@
 """One graph on one device: what is refused, and what a run gives."""
 
+import itertools
 import subprocess
 import sys
+import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +13,15 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from models import session
-from models.errors import DeviceUnusable, ModelBroken, OutOfMemory, TwoRuntimes
-from models.session import CUDA, Session, check_one_runtime, devices, plan
+from models.errors import (
+    DeviceLost,
+    DeviceUnusable,
+    ModelBroken,
+    OutOfMemory,
+    RanTooLong,
+    TwoRuntimes,
+)
+from models.session import CUDA, Session, check_one_runtime, devices, plan, runtime
 
 buckets = st.lists(st.integers(1, 64), min_size=1, max_size=5, unique=True).map(sorted)
 
@@ -155,6 +165,117 @@ def test_too_large_a_batch_is_no_fault_of_the_model(graphs, tmp_path):
     assert caught.value.fault == "busy"
 
 
+def test_a_run_that_takes_too_long_is_broken_off(graphs, tmp_path):
+    names = ["x", *(f"x{n}" for n in range(100)), "y"]
+    path = graphs.save(
+        tmp_path / "slow.onnx",
+        [
+            helper.make_node("MatMul", [one, "square"], [other])
+            for one, other in itertools.pairwise(names)
+        ],
+        [("x", TensorProto.FLOAT, [500, 500])],
+        [("y", TensorProto.FLOAT, [500, 500])],
+        {"square": np.eye(500, dtype=np.float32)},
+    )
+    x = {"x": np.zeros((500, 500), np.float32)}
+    opened = Session.open(path, threads=1, limit_s=0.02)
+    begin = time.monotonic()
+    with pytest.raises(RanTooLong, match=r"slow\.onnx: a run did not end within 0\.02 s") as caught:
+        opened.run(x)
+    assert time.monotonic() - begin < 2
+    assert caught.value.fault == "worker"
+    opened.limit_s = 60
+    assert opened.run(x)["y"].shape == (500, 500)
+
+
+class Broken:
+    """Stands in for onnxruntime's session on a GPU that is not well."""
+
+    def __init__(self, inner: Any, error: str = "", factor: float = 1.0) -> None:
+        self._inner = inner
+        self._error = error
+        self._factor = factor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def run(self, names: Any, feeds: Any, options: Any = None) -> Any:
+        if self._error:
+            raise RuntimeError(self._error)
+        first, *others = self._inner.run(names, feeds, options)
+        return [first * np.where(np.arange(first.shape[1]) % 2, self._factor, 1), *others]
+
+
+def unwell(graphs, tmp_path, **how) -> Session:
+    opened = Session.open(graphs.image(tmp_path / "image.onnx"))
+    return Session(Broken(opened._inner, **how), opened.path, "cuda:0")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=x",
+        "CUDA error 719: unspecified launch failure",
+        "CUDA failure 716: misaligned address",
+        "CUDNN failure 8: CUDNN_STATUS_EXECUTION_FAILED: device-side assert triggered",
+        "CUDA failure 702: the launch timed out and was terminated",
+        "CUDA failure 214: uncorrectable ECC error encountered",
+    ],
+)
+def test_a_sticky_cuda_error_is_told_from_all_others(graphs, tmp_path, message):
+    with pytest.raises(DeviceLost, match="the GPU is lost to this process") as caught:
+        unwell(graphs, tmp_path, error=message).run({"pixels": pixels(1)})
+    assert caught.value.fault == "worker"
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("CUDA failure 2: out of memory ; GPU=0", OutOfMemory),
+        ("CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED", OutOfMemory),
+        ("CUDA failure 701: too many resources requested for launch", ModelBroken),
+        ("input of 700 rows", ModelBroken),
+    ],
+)
+def test_an_error_that_is_not_sticky_leaves_the_process_alive(graphs, tmp_path, message, kind):
+    with pytest.raises(kind):
+        unwell(graphs, tmp_path, error=message).run({"pixels": pixels(1)})
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.5, np.nan])
+def test_a_gpu_that_computes_otherwise_than_the_cpu_is_refused(graphs, tmp_path, factor):
+    with pytest.raises(DeviceUnusable, match=r"otherwise than the CPU: cosine") as caught:
+        unwell(graphs, tmp_path, factor=factor).check_against_cpu("pixels", pixels(2), "embedding")
+    assert caught.value.device == "cuda:0"
+
+
+def test_a_gpu_that_rounds_otherwise_is_taken(graphs, tmp_path):
+    session = unwell(graphs, tmp_path, factor=1.001)
+    session.check_against_cpu("pixels", pixels(2), "embedding")
+
+
+def test_only_what_is_wanted_comes_back(graphs, tmp_path):
+    path = graphs.save(
+        tmp_path / "two.onnx",
+        [
+            helper.make_node("Identity", ["x"], ["y"]),
+            helper.make_node("Neg", ["x"], ["z"]),
+        ],
+        [("x", TensorProto.FLOAT, [1])],
+        [("y", TensorProto.FLOAT, [1]), ("z", TensorProto.FLOAT, [1])],
+        {},
+    )
+    x = {"x": np.ones(1, np.float32)}
+    assert list(Session.open(path).run(x)) == ["y", "z"]
+    assert list(Session.open(path).run(x, ["z"])) == ["z"]
+
+
+def test_what_is_installed_is_told():
+    told = runtime()
+    assert told.version
+    assert "CPUExecutionProvider" in told.providers
+
+
 @given(st.integers(0, 300), buckets)
 def test_a_plan_takes_every_row_once_and_pads_at_most_half(rows, sizes):
     runs = plan(rows, sizes)
@@ -210,9 +331,9 @@ def test_warming_up_runs_every_bucket(graphs, tmp_path, monkeypatch):
     seen = []
     run = opened.run
 
-    def watched(feeds):
+    def watched(feeds, wanted=None):
         seen.append(len(feeds["pixels"]))
-        return run(feeds)
+        return run(feeds, wanted)
 
     monkeypatch.setattr(opened, "run", watched)
     opened.warm_up("pixels", pixels(1), "embedding", (1, 4, 9))

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from models.errors import ModelBroken
 from models.pack import load_pack
-from models.tokenizer import CLIP_MERGES, Tokenizer, clean, words
+from models.tokenizer import (
+    CLIP_MERGES,
+    Tokenizer,
+    canonical,
+    clean,
+    clip_merges,
+    id_of,
+    words,
+)
 
 START, END = 49406, 49407
 
@@ -118,6 +126,7 @@ def test_every_published_example_gives_its_ids(corpus, clip):
         ("हिन्दी में", [49406, 29446, 26721, 26090, 19389, 29552, 25751, 26774, 48612, 30833, 49407]),
         ("a_b-c--d...e", [49406, 320, 318, 321, 268, 322, 2432, 323, 678, 324, 49407]),
         ("\ufeffbom zero\u200bwidth", [49406, 19469, 5848, 9844, 23571, 49407]),
+        ("\x1b[31;1mred\x1b[0m", [49406, 736, 49407]),
         ("Kſ'ſ", [49406, 74, 129, 379, 6, 129, 379, 49407]),
     ],
 )
@@ -161,6 +170,46 @@ def test_a_batch_is_padded_with_the_pad_of_its_model(published):
     assert rows[0].tolist() == [START, 320, 1125, 539, 320, 2368, END, END]
     assert rows[1].tolist() == [START] + [END] * 7
     assert rows[2].tolist() == [START] + [343] * 6 + [END]
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("A Dog, on the beach!", "a dog on the beach"),
+        ("  two\n_red_ boats (1)  ", "two red boats 1"),
+        ("it's 50% &amp; \u201cmore\u201d", "its 50 more"),
+        ("ＦＵＬＬ\u3000width", "full width"),
+        ("猫。", "猫。"),  # only ASCII's punctuation goes, as in training
+        ("?!", ""),
+    ],
+)
+def test_canonical_text_is_lower_case_without_punctuation(text, plain):
+    assert canonical(text) == plain
+
+
+@given(st.text(max_size=60))
+def test_canonical_text_stays_as_it_is(text):
+    once = canonical(text)
+    assert canonical(once) == once
+
+
+def test_a_canonical_tokenizer_sees_canonical_text(graphs, tmp_path):
+    path = graphs.tokenizer(tmp_path / "tokenizer.json")
+    tokenizer = Tokenizer.library(path, context=5, pad=0, canonical=True)
+    assert tokenizer.encode("RED... dog!") == [1, 5, 6, 2]
+    assert Tokenizer.library(path, context=5, pad=0).encode("RED dog!") == [1, 3, 6, 3, 2]
+
+
+def test_a_vocabulary_that_is_not_clip_s_is_left_to_the_library(graphs, tmp_path):
+    path = graphs.tokenizer(tmp_path / "tokenizer.json")
+    assert clip_merges(path) is None
+    assert id_of(path, "photo") == 4
+    with pytest.raises(ModelBroken, match="expected a token 'cat': there is none"):
+        id_of(path, "cat")
+    for content in (None, b"{", b"[]", b"\xff"):
+        path.write_bytes(content) if content else path.unlink()
+        with pytest.raises(ModelBroken, match=r"expected a tokenizer\.json"):
+            clip_merges(path)
 
 
 def test_the_number_of_merges_is_that_of_the_vocabulary():

@@ -115,7 +115,7 @@ async def test_words_of_a_dead_incarnation_are_dropped_and_counted(run_dir):
         here.ref("there").tell(Say("boo"))
         with pytest.raises(DeadlinePassed):
             await here.ref("there").ask(Say("boo"), 0.1)
-        assert there.statistics().stale == 2
+        await wait_until(lambda: there.statistics().stale == 2)
         assert there.statistics().mailbox.length == 0
 
 

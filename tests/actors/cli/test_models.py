@@ -434,7 +434,9 @@ def test_a_folder_that_is_none(run, tmp_path):
     refused(
         run("import", tmp_path / "empty"),
         78,
-        f"{tmp_path}/empty/pack.toml: cannot be read: No such file or directory",
+        f"{tmp_path}/empty: expected a pack.toml, visual/ and textual/, detection/ or"
+        " recognition/ with a model.onnx, or onnx/ with vision_model.onnx and text_model.onnx;"
+        " found none of them",
     )
     refused(run("import", ""), 2, "a folder is named by an empty text: is a variable not set?")
 

@@ -200,9 +200,9 @@ def _handler(hub):
 
         def put(self, content):
             with contextlib.suppress(OSError):  # whoever asked has gone
+                hub.sent += len(content)  # before somebody who has all of it may look
                 self.wfile.write(content)
                 self.wfile.flush()
-                hub.sent += len(content)
 
         def plain(self, code, content=b"", headers=()):
             self.send_response(code)

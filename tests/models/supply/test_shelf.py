@@ -4,10 +4,8 @@ import shutil
 
 import pytest
 
-from models.errors import PackBroken
 from models.pack import BUILT_IN
 from models.supply.errors import PackKept, PackUnknown
-from models.supply.intake import import_pack
 from models.supply.lock import Entry, Lock, LockedFile
 from models.supply.shelf import Shelf
 
@@ -177,20 +175,3 @@ def test_a_pack_is_replaced_by_another(shelf):
     assert shelf.publish(made, "sketch") == own
     assert not (own / "old").exists()
     assert list(shelf.partial.iterdir()) == []
-
-
-def test_a_pack_of_ours_is_imported_whole(tmp_path):
-    pack = import_pack(BUILT_IN / "sketch", tmp_path, "sketch")
-    assert pack.directory == tmp_path / "sketch"
-    assert {path.name for path in pack.directory.iterdir()} == {
-        "pack.toml",
-        "image.onnx",
-        "text.onnx",
-        "tokenizer.json",
-    }
-
-
-def test_a_folder_that_is_no_pack_is_not_imported(tmp_path):
-    with pytest.raises(PackBroken, match=r"pack\.toml: cannot be read"):
-        import_pack(tmp_path, tmp_path / "into", "one")
-    assert list(tmp_path.iterdir()) == []

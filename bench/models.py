@@ -1,0 +1,217 @@
+"""models: CLIP ViT-B/32 through our towers, beside bare calls of onnxruntime; memory; layouts.
+
+Random weights of the true sizes: the arithmetic is that of the real ones, what it finds is not.
+
+    ratio     our tower, from tensor to unit vectors, over `InferenceSession.run` in a loop, at the
+              same batch and threads; they take turns, and the ratio is the median over the rounds
+    int8      the same tower with 8-bit matrices, over float32
+    peaks     resident memory a graph adds to a fresh process, loaded and run at one batch
+    layouts   the same model in the three layouts, imported; smallest cosine between their vectors;
+              then a real system indexes photos with the imported pack and searches
+
+The last needs the folder of real photos beside the checkout, for CLIP's vocabulary and the photos,
+and is left out without it.
+"""
+
+import itertools
+import multiprocessing
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from bench.system import ROOT, index_once, running
+from bench.towers import B32, image_tower, save, text_tower, write_immich, write_optimum
+from config.machine import inference_threads
+from models.clip import ImageTower, TextTower
+from models.export.precision import reduce
+from models.importing import import_pack
+from models.layouts import CLIP_MEAN, CLIP_STD
+from models.memory import measured
+from models.pack import Embed, ImageGraph, Manifest, Pack, Precision, TextGraph, pack_of
+from models.session import Session
+
+BATCH = 8
+BATCHES = (1, 8, 32)
+#: of one batch each way; few and short, so that a disturbance meets both
+ROUNDS = 21
+UNKNOWN = "0" * 64
+CORPUS = ROOT.parent / "shared" / "corpus"
+VOCABULARY = CORPUS / "tokenizer" / "bpe_simple_vocab_16e6.txt.gz"
+QUERIES = ("a dog on a beach", "two people", "猫", "an old photo of a town")
+
+
+def main(*, n: int = 24, seed: int = 1) -> dict[str, Any]:
+    """Figures, with *n* photos to index."""
+    threads = inference_threads()
+    figures: dict[str, Any] = {"threads": threads, "batch": BATCH, "rounds": ROUNDS, "seed": seed}
+    with tempfile.TemporaryDirectory(prefix="obscura-models-") as scratch:
+        home = Path(scratch)
+        save(image_tower(B32, seed=seed), home / "image.fp32.onnx")
+        save(text_tower(B32, seed=seed), home / "text.fp32.onnx")
+        for name in ("image", "text"):
+            reduce(home / f"{name}.fp32.onnx", home / f"{name}.int8.onnx", "int8")
+        figures |= speed(home, seed, threads)
+        figures["peak_mib"] = {path.stem: peaks(path) for path in sorted(home.glob("*.onnx"))}
+    if VOCABULARY.exists():
+        with tempfile.TemporaryDirectory(prefix="obscura-layouts-") as scratch:
+            figures |= layouts(Path(scratch), n)
+    return figures
+
+
+# ── speed ───────────────────────────────────────────────────────────────────────────────────
+
+
+def speed(home: Path, seed: int, threads: int) -> dict[str, float]:
+    """Ratios, and pictures a second."""
+    exact, small = (
+        ImageTower.open(pack(home, precision), threads=threads) for precision in ("fp32", "int8")
+    )
+    random = np.random.default_rng(seed)
+    pictures = [random.integers(0, 256, (256, 300, 3), np.uint8) for _ in range(BATCH)]
+    tensor = exact.prepare(pictures)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    bare = onnxruntime.InferenceSession(
+        home / "image.fp32.onnx", options, providers=["CPUExecutionProvider"]
+    )
+    ways: dict[str, Callable[[], object]] = {
+        "bare": lambda: bare.run(None, {"image": tensor}),
+        "tower": lambda: exact.embed(tensor),
+        "int8": lambda: small.embed(tensor),
+    }
+    for way in ways.values():
+        way()
+    rounds: list[dict[str, float]] = []
+    order = itertools.cycle([list(ways), list(reversed(ways))])  # who comes first, takes turns
+    for _, names in zip(range(ROUNDS), order, strict=False):
+        rounds.append({name: clock(ways[name]) / BATCH for name in names})
+
+    def ratio(one: str, other: str) -> float:
+        return round(statistics.median(each[one] / each[other] for each in rounds), 3)
+
+    cosine = float((exact.embed(tensor) * small.embed(tensor)).sum(axis=1).min())
+    best = {name: min(each[name] for each in rounds) for name in ways}
+    return {
+        "clip_vit_b32_ratio": ratio("bare", "tower"),
+        "clip_vit_b32_int8_speedup": ratio("tower", "int8"),
+        "clip_vit_b32_int8_cosine": round(cosine, 5),
+        "clip_vit_b32_ms": round(1000 * best["tower"], 1),
+        "clip_vit_b32_int8_ms": round(1000 * best["int8"], 1),
+    }
+
+
+def clock(work: Callable[[], object]) -> float:
+    """Seconds that *work* takes."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def pack(home: Path, precision: Precision) -> Pack:
+    """A pack of the graph `image.<precision>.onnx`, of which only pictures are asked."""
+    image = ImageGraph(
+        file=f"image.{precision}.onnx",
+        sha256=UNKNOWN,
+        precision=precision,
+        memory_mib=1,
+        buckets=BATCHES,
+        size=B32.image,
+        resize="shortest",
+        resample="bicubic",
+        mean=CLIP_MEAN,
+        std=CLIP_STD,
+        colour="RGB",
+        layout="NCHW",
+        preprocess="1",
+        input="image",
+        output="embedding",
+        normalised=True,
+    )
+    text = TextGraph(
+        file="text.fp32.onnx",
+        sha256=UNKNOWN,
+        tokenizer="none",
+        tokenizer_sha256=UNKNOWN,
+        kind="clip-bpe",
+        context=B32.context,
+        pad=0,
+        input="text",
+        output="embedding",
+        normalised=True,
+    )
+    embed = Embed(B32.dimensions, "random", image, text)
+    return pack_of(Manifest("random", "1", "none", "for a bench", embed=embed), home)
+
+
+# ── memory ──────────────────────────────────────────────────────────────────────────────────
+
+
+def peaks(path: Path) -> dict[int, int]:
+    """MiB by batch, each in a process of its own."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
+        return {batch: pool.submit(peak, path, batch).result() for batch in BATCHES}
+
+
+def peak(path: Path, batch: int) -> int:
+    with measured() as found:
+        session = Session.open(path, threads=1)
+        (port,) = session.inputs.values()
+        row = np.ones((1, *(extent or 1 for extent in port.shape[1:])), port.dtype)
+        session.warm_up(port.name, row, "embedding", (batch,))
+    return found.mib
+
+
+# ── layouts ─────────────────────────────────────────────────────────────────────────────────
+
+
+def layouts(home: Path, n: int) -> dict[str, Any]:
+    """One model published twice and imported thrice; photos indexed and searched with it."""
+    data, photos = home / "data", home / "photos"
+    packs = data / "packs"
+    begin = time.perf_counter()
+    made = [
+        import_pack(write_immich(home / "immich", VOCABULARY, B32), packs),
+        import_pack(write_optimum(home / "optimum", VOCABULARY, B32), packs),
+    ]
+    made.append(import_pack(made[1].directory, packs, "own"))
+    seconds = time.perf_counter() - begin
+    random = np.random.default_rng(2)
+    pictures = [random.integers(0, 256, (300, 400, 3), np.uint8) for _ in range(4)]
+    seen, said = [], []
+    for each in made:
+        tower = ImageTower.open(each)
+        seen.append(tower.embed(tower.prepare(pictures)))
+        said.append(TextTower.open(each).encode(QUERIES))
+    photos.mkdir()
+    files = sorted((CORPUS / "general" / "rclip").rglob("*.jpg")) + sorted(
+        (CORPUS / "exif").rglob("*.jpg")
+    )
+    for number, file in enumerate(files[:n]):
+        shutil.copyfile(file, photos / f"{number}.jpg")
+    (data / "obscura.toml").write_text('[model]\npack = "own"\n', encoding="utf-8")
+    summary = index_once(photos, data)
+    with running(photos, data) as library, library.socket() as socket:
+        library.wait_indexed()
+        hits = [len(socket.search(query, k=5)) for query in QUERIES]
+    return {
+        "layouts_written_and_imported_s": round(seconds, 1),
+        "layouts_cosine_pictures": min(_cosines(seen)),
+        "layouts_cosine_words": min(_cosines(said)),
+        "layouts_indexed": f"{summary['indexed']} of {summary['files']}",
+        "layouts_hits": hits,
+    }
+
+
+def _cosines(vectors: list[Any]) -> Iterator[float]:
+    first, *others = vectors
+    for other in others:
+        yield round(float((first * other).sum(axis=1).min()), 6)

@@ -1,0 +1,516 @@
+"""From a folder somebody published to a pack of ours.
+
+    source ─► read_layout ─► what its configs say ─┐
+              read_graph  ─► whole? beside what?   ├─► Manifest ─► <into>/<name>/pack.toml
+              Session     ─► names, dtypes, shapes │
+              one run     ─► width, length, causal ┘
+
+Configs are believed where the graph cannot tell (mean, filter, padding) and the graph wherever it
+can: one test picture and one word are run, so a graph that does not fit its config is refused here
+and not by the first photo.  Vocabularies that are CLIP's own are kept as OpenAI's merges, which
+give the reference's ids; all others run in the tokenizers library.
+
+Files keep their paths, because a graph names its weights by theirs.  They are copied beside the
+place where the pack will lie and renamed in one step, hashed on the way: whatever happens, there
+is a whole pack or none.
+
+A pack made here has a space of its own, even if another import of the same weights gives the same
+vectors: two precisions would not, and nobody could tell them apart later.
+
+Rejected: reading weights to learn the activation (GELU or its quick cousin).  The exporter has
+baked it in, and the wrong one is wrong before it comes here.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from models import image
+from models.clip import ImageTower, TextTower, sample_picture, unit
+from models.errors import ModelBroken, PackBroken
+from models.graphfile import GraphFile, read_graph
+from models.layouts import Eyes, Folder, Words, read_layout
+from models.memory import measured
+from models.pack import (
+    MANIFEST,
+    DetectGraph,
+    Embed,
+    Faces,
+    ImageGraph,
+    Layout,
+    Manifest,
+    Pack,
+    Precision,
+    RecogniseGraph,
+    TextGraph,
+    check_file,
+    load_pack,
+    to_toml,
+    verify,
+)
+from models.session import Array, Port, Session
+from models.tokenizer import Tokenizer, clip_merges, id_of
+
+#: Batch sizes of a graph whose batch is open.
+BUCKETS = (1, 8, 32)
+
+#: Names of the output that is the vector, where a graph has several that could be it.
+VECTORS = (
+    "embedding",
+    "image_embeds",
+    "text_embeds",
+    "image_embedding",
+    "text_embedding",
+    "pooler_output",
+    "sentence_embedding",
+)
+
+#: Written by us into packs whose vocabulary is CLIP's.
+MERGES = "merges.txt.gz"
+
+#: Stands in for the checksum of a file that is not copied yet.
+UNKNOWN = "0" * 64
+
+#: Two vectors of one thing.
+SAME = 0.9999
+
+CHUNK = 1 << 20
+LONGEST_NAME = 48  # a space adds nine to it, and may have 64
+
+
+def import_pack(
+    source: Path,
+    into: Path,
+    name: str | None = None,
+    *,
+    precision: Precision | None = None,
+    licence: str = "",
+    revision: str = "",
+    summary: str = "",
+    expected: Mapping[str, str] | None = None,
+) -> Pack:
+    """Make the pack `<into>/<name>` of the folder *source*, which is only read.
+
+    Args:
+        source: a pack of ours, or one of the layouts of `models.layouts`.
+        into: folder of packs; made if it is missing.
+        name: of the pack; by default made of the folder's.
+        precision: which files to take where there are several.
+        licence: by default what the folder's README.md says, else "unknown".
+        revision: by default made of the files' checksums.
+        summary: one line for people.
+        expected: sha256 in hex, by path below *source*; compared before anything is loaded.
+
+    Raises:
+        PackBroken: a file is missing, is not the expected one, or says what is not understood; a
+            pack of that name is there; or it cannot be written.
+        ModelBroken: a graph or vocabulary is torn, or does not do what its config says.
+        NoRuntime, TwoRuntimes: onnxruntime cannot be used.
+    """
+    name = name or _name(source)
+    if not re.fullmatch("[a-z0-9][a-z0-9._-]*", name) or len(name) > LONGEST_NAME:
+        raise PackBroken(
+            source,
+            f"expected a name of at most {LONGEST_NAME} small letters, digits, `.`, `_`, `-`; "
+            f"found {name!r}",
+        )
+    for file, sha256 in (expected or {}).items():
+        check_file(source / file, sha256)
+    target = into / name
+    _refuse_existing(target)
+    try:
+        with _beside(target) as partial:
+            if (source / MANIFEST).exists():
+                manifest = _adopt(source, partial, name)
+            else:
+                told = _Told(name, licence or _licence(source), revision, summary)
+                manifest = _make(source, partial, told, read_layout(source, precision))
+            text = f"# Imported from {_one_line(source.name)}.\n{to_toml(manifest)}"
+            (partial / MANIFEST).write_text(text, encoding="utf-8")
+            load_pack(partial)  # what was written can be read
+            _refuse_existing(target)
+            partial.rename(target)
+    except OSError as error:
+        place = error.filename or target
+        raise PackBroken(Path(place), f"cannot be copied: {error.strerror}") from error
+    return load_pack(target)
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What the caller says of the pack."""
+
+    name: str
+    licence: str
+    revision: str
+    summary: str
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A new folder that becomes *target* when it is renamed, and else is removed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(".*.partial"):  # by an import that was killed
+        pid = left.name.split(".")[-2]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _refuse_existing(target: Path) -> None:
+    if os.path.lexists(target):
+        raise PackBroken(target, "expected no pack of that name: remove it, or choose another name")
+
+
+def _adopt(source: Path, partial: Path, name: str) -> Manifest:
+    """Copy a pack of ours, under *name*."""
+    pack = load_pack(source)
+    verify(pack)
+    if pack.embed is not None:
+        ImageTower.open(pack)
+        TextTower.open(pack)
+    for file, sha256 in pack.checksums().items():
+        read_if_graph(pack.path(file))
+        if _copy(source, partial, file) != sha256:
+            raise PackBroken(pack.path(file), "changed while it was copied")
+    told = {field: getattr(pack, field) for field in Manifest.__struct_fields__}
+    return Manifest(**(told | {"name": name}))
+
+
+def read_if_graph(path: Path) -> None:
+    """Refuse the graph at *path* if it is torn or its weights are; other files pass.
+
+    Raises:
+        ModelBroken: as `read_graph`.
+    """
+    if path.suffix == ".onnx":
+        read_graph(path)
+
+
+def _make(source: Path, partial: Path, told: _Told, folder: Folder) -> Manifest:
+    sums: dict[str, str] = {}
+    files: dict[str, str] = {}
+    graphs: dict[str, GraphFile] = {}
+    both = (folder.eyes.file, folder.words.file) if folder.eyes and folder.words else ()
+    for file in (*both, folder.detection, folder.recognition):
+        if file:
+            graphs[file] = read_graph(source / file)
+    images = texts = None
+    if folder.eyes and folder.words:
+        images, width = _see(source, folder.eyes, graphs[folder.eyes.file])
+        texts = _read(source, partial, folder.words, graphs[folder.words.file], width)
+    for file, graph in graphs.items():
+        sums[file] = _copy(source, partial, file)
+        for beside in graph.external:
+            weights = str(Path(file).parent / beside)
+            files[weights] = _copy(source, partial, weights)
+    embed = faces = None
+    if images and texts:
+        if not (partial / texts.tokenizer).exists():
+            _copy(source, partial, texts.tokenizer)
+        tokenizer = hashlib.sha256((partial / texts.tokenizer).read_bytes()).hexdigest()
+        images = msgspec.structs.replace(images, sha256=sums[images.file])
+        texts = msgspec.structs.replace(texts, sha256=sums[texts.file], tokenizer_sha256=tokenizer)
+        # All of it but what was measured, which two machines do not measure alike.
+        same = [msgspec.structs.replace(each, memory_mib=1) for each in (images, texts)]
+        space = f"{told.name}-{_digest(repr((same, sorted(files.items()))))[:8]}"
+        embed = Embed(width, space, images, texts)
+    if folder.detection or folder.recognition:
+        faces = _faces(source, folder, graphs, sums, told.name)
+    everything = sorted((sums | files).items())
+    return Manifest(
+        name=told.name,
+        revision=told.revision or f"sha256-{_digest(repr(everything))[:12]}",
+        licence=told.licence,
+        summary=told.summary or _summary(embed, faces),
+        source=f"{folder.layout}: {_one_line(source.name)}",
+        files=files,
+        embed=embed,
+        faces=faces,
+    )
+
+
+# ── pictures ────────────────────────────────────────────────────────────────────────────────
+
+
+def _see(source: Path, eyes: Eyes, graph: GraphFile) -> tuple[ImageGraph, int]:
+    """The image graph as the manifest will tell it, and the width of its vectors."""
+    path = source / eyes.file
+    with measured() as peak:
+        session = Session.open(path)
+        port = _only_input(session)
+        told = ImageGraph(
+            file=eyes.file,
+            sha256=UNKNOWN,
+            precision=graph.precision,
+            memory_mib=1,
+            buckets=_buckets(port),
+            size=eyes.size,
+            resize=eyes.resize,
+            resample=eyes.resample,
+            mean=eyes.mean,
+            std=eyes.std,
+            colour=eyes.colour,
+            layout=_layout(port),
+            preprocess="1",
+            input=port.name,
+            output=_vector(session),
+            normalised=False,
+        )
+        ImageTower.check(session, told)
+        picture = sample_picture(eyes.size)
+        tensor = image.prepare([picture, picture[::-1].copy()], told, port.dtype)
+        raw = _run(session, port, tensor, told.output)
+        session.warm_up(port.name, tensor[:1], told.output, told.buckets)
+    return (
+        msgspec.structs.replace(
+            told,
+            memory_mib=max(peak.mib, _mib(path, graph)),
+            normalised=_has_length_one(raw),
+        ),
+        raw.shape[1],
+    )
+
+
+# ── words ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _read(source: Path, partial: Path, words: Words, graph: GraphFile, width: int) -> TextGraph:
+    """The text graph as the manifest will tell it.  Writes the merges, if they are CLIP's."""
+    path = source / words.file
+    vocabulary = source / words.tokenizer
+    merges = clip_merges(vocabulary)
+    tokenizer = words.tokenizer
+    if merges is not None:
+        tokenizer = MERGES
+        (partial / MERGES).write_bytes(merges)
+    with measured() as peak:
+        session = Session.open(path)
+        port = _only_input(session)
+        pad = id_of(vocabulary, words.pad)
+        if merges is not None and words.causal is False:
+            pad = 0  # what open_clip pads with; only a causal tower forgives another
+        told = TextGraph(
+            file=words.file,
+            sha256=UNKNOWN,
+            tokenizer=tokenizer,
+            tokenizer_sha256=UNKNOWN,
+            kind="tokenizers" if merges is None else "clip-bpe",
+            context=(port.shape[1:] or (None,))[0] or words.context,
+            pad=pad,
+            input=port.name,
+            output=_vector(session),
+            normalised=False,
+            causal=words.causal is not False,
+            canonical=words.canonical,
+            precision=graph.precision,
+        )
+        TextTower.check(session, told, width)
+        place = partial / tokenizer if merges is not None else vocabulary
+        make = Tokenizer.library if merges is None else Tokenizer.clip
+        ids = make(place, context=told.context, pad=pad, canonical=told.canonical).batch(
+            ["photo", "a dog on a beach"]
+        )
+        raw = _run(session, port, ids.astype(port.dtype), told.output)
+        if raw.shape[1] != width:
+            raise ModelBroken(
+                path, f"expected vectors of {width} numbers as the pictures', found {raw.shape[1]}"
+            )
+        # Another filling, outside the text only.  A tower that sees no difference is causal.
+        length = len(make(place, context=told.context, pad=pad).encode("photo"))
+        other = ids[:1].copy()
+        other[:, length:] = 0 if pad else 1
+        filled = _run(session, port, other.astype(port.dtype), told.output)
+        blind = float((unit(raw[:1])[0] * unit(filled)[0]).sum()) > SAME
+        session.warm_up(port.name, ids[:1].astype(port.dtype), told.output, _buckets(port))
+    return msgspec.structs.replace(
+        told,
+        causal=told.causal and blind,
+        memory_mib=max(peak.mib, _mib(path, graph)),
+        normalised=_has_length_one(raw),
+    )
+
+
+# ── faces ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _faces(
+    source: Path,
+    folder: Folder,
+    graphs: Mapping[str, GraphFile],
+    sums: Mapping[str, str],
+    name: str,
+) -> Faces:
+    detect = recognise = None
+    if file := folder.detection:
+        detect = _detector(Session.open(source / file), file, graphs[file], sums[file])
+    if file := folder.recognition:
+        space = f"{name}-{sums[file][:8]}"
+        recognise = _recogniser(Session.open(source / file), file, graphs[file], sums[file], space)
+    return Faces(detect, recognise)
+
+
+def _detector(session: Session, file: str, graph: GraphFile, sha256: str) -> DetectGraph:
+    port = _only_input(session)
+    outputs = tuple(session.outputs)
+    if len(outputs) not in {9, 12} or len(port.shape) != 4 or port.shape[1] not in {3, None}:
+        raise ModelBroken(
+            session.path,
+            "expected one input [n, 3, s, s] and 9 outputs (SCRFD with landmarks) or 12 (YuNet), "
+            f"found {list(port.shape)} and {len(outputs)}",
+        )
+    scrfd = len(outputs) == 9
+    return DetectGraph(
+        file=file,
+        sha256=sha256,
+        kind="scrfd" if scrfd else "yunet",
+        precision=graph.precision,
+        size=port.shape[2] or 640,
+        # SCRFD: (x - 127.5) / 128 of RGB; YuNet: the bare values of BGR.
+        mean=(0.5, 0.5, 0.5) if scrfd else (0.0, 0.0, 0.0),
+        std=(128 / 255,) * 3 if scrfd else (1 / 255,) * 3,
+        colour="RGB" if scrfd else "BGR",
+        input=port.name,
+        outputs=outputs,
+    )
+
+
+def _recogniser(
+    session: Session, file: str, graph: GraphFile, sha256: str, space: str
+) -> RecogniseGraph:
+    port = _only_input(session)
+    if len(port.shape) != 4 or port.shape[1] not in {3, None}:
+        raise ModelBroken(
+            session.path, f"expected one input [n, 3, 112, 112], found {list(port.shape)}"
+        )
+    output = _vector(session)
+    size = port.shape[2] or 112
+    raw = _run(session, port, np.zeros((1, 3, size, size), port.dtype), output)
+    return RecogniseGraph(
+        file=file,
+        sha256=sha256,
+        precision=graph.precision,
+        buckets=_buckets(port),
+        size=size,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        colour="RGB",
+        layout="NCHW",
+        input=port.name,
+        output=output,
+        dimensions=raw.shape[1],
+        space=space,
+    )
+
+
+# ── what a graph tells ──────────────────────────────────────────────────────────────────────
+
+
+def _only_input(session: Session) -> Port:
+    if len(session.inputs) != 1:
+        names = ", ".join(map(repr, session.inputs)) or "none"
+        raise ModelBroken(session.path, f"expected a graph of one input, found {names}")
+    return next(iter(session.inputs.values()))
+
+
+def _vector(session: Session) -> str:
+    """Which output is the vector: the only one of two dimensions, or the one known by its name."""
+    flat = [port.name for port in session.outputs.values() if len(port.shape) in {0, 2}]
+    if len(flat) == 1:
+        return flat[0]
+    for name in VECTORS:
+        if name in flat:
+            return name
+    found = ", ".join(f"{port.name!r} {list(port.shape)}" for port in session.outputs.values())
+    raise ModelBroken(session.path, f"expected one output [n, d], found {found}")
+
+
+def _buckets(port: Port) -> tuple[int, ...]:
+    fixed = port.shape[0] if port.shape else None
+    return BUCKETS if fixed is None else (fixed,)
+
+
+def _layout(port: Port) -> Layout:
+    last = len(port.shape) == 4 and port.shape[3] == 3 and port.shape[1] != 3
+    return "NHWC" if last else "NCHW"
+
+
+def _run(session: Session, port: Port, rows: Array, output: str) -> Array:
+    raw = session.run_rows(port.name, rows, output, _buckets(port))
+    if raw.ndim != 2 or not np.isfinite(raw.astype(np.float64)).all():
+        what = "NaN or infinity" if raw.ndim == 2 else list(raw.shape)
+        raise ModelBroken(session.path, f"expected {output!r} to be finite [n, d], found {what}")
+    return raw
+
+
+def _mib(path: Path, graph: GraphFile) -> int:
+    """The weights alone: less cannot be right, whatever was measured."""
+    files = [path, *(path.parent / name for name in graph.external)]
+    return 1 + sum(file.stat().st_size for file in files) // 2**20
+
+
+def _has_length_one(raw: Array) -> bool:
+    return bool(np.allclose(np.linalg.norm(raw.astype(np.float64), axis=1), 1, atol=1e-2))
+
+
+# ── files and words ─────────────────────────────────────────────────────────────────────────
+
+
+def _copy(source: Path, partial: Path, file: str) -> str:
+    """Copy *file* from one folder to the other; its sha256."""
+    place = partial / file
+    place.parent.mkdir(parents=True, exist_ok=True)
+    sha256 = hashlib.sha256()
+    with (source / file).open("rb") as reader, place.open("wb") as writer:
+        while chunk := reader.read(CHUNK):
+            sha256.update(chunk)
+            writer.write(chunk)
+    return sha256.hexdigest()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _name(source: Path) -> str:
+    plain = re.sub("[^a-z0-9._-]+", "-", source.resolve().name.lower()).strip("-._")
+    return plain[:LONGEST_NAME].rstrip("-._") or "imported"
+
+
+def _one_line(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def _licence(source: Path) -> str:
+    """What the head of README.md says, as model hubs write it."""
+    try:
+        text = (source / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "unknown"
+    head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    found = re.search(r"^license:\s*(\S+)\s*$", head.group(1), re.MULTILINE) if head else None
+    return found.group(1) if found else "unknown"
+
+
+def _summary(embed: Embed | None, faces: Faces | None) -> str:
+    parts: list[str] = []
+    if embed is not None:
+        parts.append(f"pictures of {embed.image.size} px and words as {embed.dimensions} numbers")
+    if faces is not None:
+        each: Sequence[Any] = (faces.detect, faces.recognise)
+        parts += [
+            what for what, graph in zip(("finds faces", "tells faces"), each, strict=True) if graph
+        ]
+    return "; ".join(parts)

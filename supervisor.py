@@ -50,9 +50,9 @@ from actors.cli.stop import stop
 from actors.client import Client, NotRunning, Run
 from actors.console import Console, event_record
 from actors.library.paths import printable
-from actors.library.space import Space
 from actors.logs.journal import Journal
 from actors.messages import CatalogStatus, Status, Totals
+from actors.packs import serving, space_of
 from actors.settings import (
     CatalogSettings,
     DecodeSettings,
@@ -66,8 +66,8 @@ from actors.settings import (
 from config.checks import LEAST_FREE, LEAST_LEFT, check, room
 from config.errors import ConfigError, DataUnwritable
 from config.loading import load
-from config.settings import Settings
-from models.errors import ModelsError
+from config.settings import Model, Settings
+from models.errors import ModelsError, PackNotFound
 from models.pack import Pack, find_pack, verify
 from models.session import check_one_runtime
 from runtime import log, rundir
@@ -90,21 +90,15 @@ ROOM_S = 1.0
 
 def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
     """Every process of one system, and what each is told."""
-    embed = pack.require_embed()
+    folders = [str(each) for each in _folders(settings)]
+    place = str(settings.database_path)
     derived, database = str(settings.library.derived), settings.library.database
     roots = [os.fsencode(each) for each in settings.originals]
     buckets = list(settings.embed.buckets)
     decoders = tuple(f"decode.{n}" for n in range(settings.decode.processes))
     workers = ("ingest", *decoders, "scheduler", "embed")
     device = "cpu:0" if settings.device.gpu < 0 else f"cuda:{settings.device.gpu}"
-    space = Space(
-        name=embed.space,
-        pack=pack.name,
-        revision=pack.revision,
-        preprocess=embed.image.preprocess,
-        precision=embed.image.precision,
-        dimensions=embed.dimensions,
-    )
+    space = space_of(pack)
     catalog = CatalogSettings(database, str(settings.data), space, roots, derived)
     index = IndexSettings(
         database,
@@ -129,6 +123,7 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
         host=settings.gateway.host,
         port=port,
         auth=settings.gateway.auth,
+        folders=folders,
     )
 
     def child(name: str, told: msgspec.Struct, *peers: str, nice: int = 0) -> ChildSpec:
@@ -159,7 +154,7 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
         children=(
             group(
                 "core",
-                child("catalog", catalog, "index", *workers),
+                child("catalog", catalog, "index", "text", *workers),
                 child("index", index, "catalog"),
             ),
             group(
@@ -173,7 +168,15 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
                 ),
                 child(
                     "embed",
-                    EmbedSettings(pack_dir, derived, buckets, device, settings.device.threads),
+                    EmbedSettings(
+                        pack_dir,
+                        derived,
+                        buckets,
+                        device,
+                        settings.device.threads,
+                        folders,
+                        place,
+                    ),
                     "catalog",
                     "scheduler",
                     nice=BACKGROUND,
@@ -189,7 +192,7 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
             ),
             group(
                 "edge",
-                child("text", TextSettings(pack_dir)),
+                child("text", TextSettings(pack_dir, folders=folders, database=place)),
                 child("gateway", gateway, "text", "index", "catalog"),
             ),
         ),
@@ -475,11 +478,37 @@ def _claimed(data: Path) -> Iterator[Path]:
         os.close(lock)
 
 
+def _folders(settings: Settings) -> list[Path]:
+    """Where packs are looked for, in that order."""
+    return [*settings.model.search, settings.data / "packs", PACKS]
+
+
 def _find_pack(settings: Settings) -> Pack:
+    """The pack that serves: what `models use` has chosen, or else the setting."""
     check_one_runtime()
-    pack = find_pack(settings.model.pack, [*settings.model.search, settings.data / "packs", PACKS])
+    chosen = serving(settings.database_path)
+    name = settings.model.pack if chosen is None else chosen.pack
+    try:
+        pack = find_pack(name, _folders(settings))
+    except PackNotFound as error:
+        if chosen is None:
+            raise
+        raise ConfigError(
+            f"{error}; it serves this library: bring it back, or choose another by `models use`"
+        ) from error
     verify(pack)
     return pack
+
+
+def _other_wish(settings: Settings, pack: Pack) -> str:
+    """What to say where a setting names a pack that does not serve; "" where none does."""
+    wish = settings.model.pack
+    if wish in {pack.name, Model().pack}:
+        return ""
+    return (
+        f"`model.pack` names {wish}, which is for a new library; this one is served by"
+        f" {pack.name}: to change that, say `models use {wish}`"
+    )
 
 
 # ── command line ────────────────────────────────────────────────────────────────────────────
@@ -534,6 +563,8 @@ def run(
         pack = _find_pack(settings)
         with _claimed(settings.data) as run_dir:
             out = Console(verbose=verbose, as_json=log_json)
+            if other := _other_wish(settings, pack):
+                out.say(other)
             shows = progress if progress is not None else not (as_json or log_json)
             session = Session(settings, pack, run_dir, out, progress=shows)
             code = anyio.run(lambda: session.serve(once=once))

@@ -6,6 +6,15 @@ it merely held goes back uncharged.
 
 A message is handled in one transaction of `actors.library`; this file adds who is who (lines,
 incarnations, standing offers) and what time it is.
+
+It also brings one space to its end while another serves (`library.spaces`):
+
+    models use ─► tasks for what lacks a vector, newest first ─► nothing left to embed
+               ─► the index holds all of it ─► the text tower can speak it ─► switch, one row
+
+Each step looks at what is there and not at what was done before, so it can be repeated from
+anywhere: whoever dies in between, the next look goes on.  Index and text are asked before the
+switch and not told after it: from the first query on both have what it takes.
 """
 
 import contextlib
@@ -18,9 +27,10 @@ from typing import Any, ClassVar
 
 import anyio
 
-from actors.desk import Desk
+from actors.desk import BACKFILL, Desk
 from actors.library.errors import CatalogBusy, LibraryError
-from actors.library.reads import open_reader
+from actors.library.reads import SpaceStatus, open_reader
+from actors.library.spaces import holds_enough
 from actors.library.writer import open_writer
 from actors.messages import (
     AnyMessage,
@@ -30,9 +40,11 @@ from actors.messages import (
     DecodeTasks,
     Done,
     EmbedTasks,
+    EncodeText,
     Executing,
     FeedAt,
     Follow,
+    IndexStatus,
     Kind,
     Message,
     Owner,
@@ -41,13 +53,24 @@ from actors.messages import (
     ScanDone,
     ScanStarted,
     Seen,
+    SpaceState,
+    UsePack,
     Vanished,
+    Vectors,
 )
+from actors.progress import Meter
 from actors.settings import CatalogSettings
 from runtime import log, rundir
 from runtime.actor import Actor
 from runtime.demand import Demand
-from runtime.errors import ActorUnusable, Busy, PeerAway
+from runtime.errors import (
+    ActorUnusable,
+    Busy,
+    DeadlinePassed,
+    PeerAway,
+    PeerRefused,
+    PeerRestarted,
+)
 from runtime.faults import fault
 from runtime.messages import Down
 from runtime.node import Line
@@ -55,8 +78,13 @@ from runtime.node import Line
 #: how often tasks that waited for their time are looked for
 TICK_S = 1.0
 CHECKPOINT_S = 3600.0
-#: contents that get their missing embed task in one transaction
-BACKFILL = 500
+#: how often it is looked whether a space that is built is complete, and whether one can take
+#: over that could not
+LOOK_S = 0.25
+HELD_S = 30.0
+#: for the index to say what it holds; for the text tower to load a model
+INDEX_S = 5.0
+TEXT_S = 120.0
 #: the folder of kept lines in the data directory
 LOGS = "logs"
 
@@ -78,7 +106,7 @@ class Catalog(Actor):
                 now_ns=time.time_ns(),
             )
             self._reader = await open_reader(self.settings.database)
-            await self._writer.register_space(self.settings.space, time.time_ns())
+            await self._writer.begin_with(self.settings.space, time.time_ns())
         except (CatalogBusy, ActorUnusable):
             raise  # Busy: somebody holds the write lock for a moment, so start again
         except LibraryError as error:
@@ -101,9 +129,13 @@ class Catalog(Actor):
         self._walking: set[bytes] = set()
         self._walked: dict[bytes, str] = {}  # root → why it was not complete, "" when it was
         self._backfilled = False
+        self._wanted = anyio.Event()  # the owner wants another space
+        self._held: dict[str, str] = {}  # space → why it does not take over
+        self._meter = Meter()
+        self._rate: float | None = None  # of the space that is built
 
     async def run(self) -> None:
-        self.tasks.start_soon(self._backfill)
+        self.tasks.start_soon(self._build)
         checkpoint_at = anyio.current_time() + CHECKPOINT_S
         while True:
             for kind in self._demand:
@@ -191,6 +223,8 @@ class Catalog(Actor):
                 return await self._status()
             case Owner():
                 answer = await self._desk.handle(message, now_ns)
+                if isinstance(message, UsePack):
+                    self._look_at_spaces()
                 self._tell_followers()
                 for kind in self._demand:
                     self._dispatch_soon(kind)
@@ -240,9 +274,7 @@ class Catalog(Actor):
                     ids = [task.id for task in decode]
                     deliver = partial(DecodeTasks, decode)
                 else:
-                    embed = await self._writer.lease(
-                        kind, room, name, line.epoch, now_ns, space=self.settings.space.name
-                    )
+                    embed = await self._writer.lease(kind, room, name, line.epoch, now_ns)
                     ids = [task.id for task in embed]
                     deliver = partial(EmbedTasks, embed)
                 if not ids:
@@ -261,12 +293,82 @@ class Catalog(Actor):
     def _epoch_of(self, name: str) -> int | None:
         return self._pullers[name].epoch if name in self._pullers else None
 
-    async def _backfill(self) -> None:
-        """Give every content its task in the active space, newest first."""
-        name = self.settings.space.name
-        while await self._writer.backfill(name, BACKFILL, time.time_ns()):
-            await self._dispatch("embed")
-        self._backfilled = True
+    # ── spaces ──
+
+    def _look_at_spaces(self) -> None:
+        """Somebody may want another one now."""
+        self._backfilled = False
+        self._told = 0  # who follows looks at spaces when it is told of the feed
+        self._held.clear()
+        self._meter.forget()
+        self._rate = None
+        self._wanted.set()
+
+    async def _build(self) -> None:
+        """Give every content its task in every open space, and switch when one is complete."""
+        while True:
+            self._wanted = anyio.Event()
+            spaces = [each for each in await self._reader.spaces() if each.state != "retired"]
+            for each in spaces:
+                while await self._writer.backfill(each.space.name, BACKFILL, time.time_ns()):
+                    await self._dispatch("embed")
+            if not self._wanted.is_set():
+                self._backfilled = True
+            pause_s = TICK_S
+            for each in spaces:
+                if each.state == "building":
+                    self._rate = self._meter.step(each.vectors, anyio.current_time())
+                    if not await self._take_over(each):
+                        pause_s = HELD_S if each.space.name in self._held else LOOK_S
+            with anyio.move_on_after(pause_s):
+                await self._wanted.wait()
+
+    async def _take_over(self, building: SpaceStatus) -> bool:
+        """Serve from the space *building* if it is complete, here and with who answers from it."""
+        name = building.space.name
+        if await self._reader.waits(name):
+            return False
+        spaces = await self._reader.spaces()
+        vectors = {each.space.name: each.vectors for each in spaces}
+        before = sum(each.vectors for each in spaces if each.state == "active")
+        if not holds_enough(vectors[name], before):
+            self._hold(name, f"{before - vectors[name]} of {before} photos are missing in it")
+            return False
+        fault("catalog.complete")
+        try:
+            if not await self._is_held(name, vectors[name]):
+                return False
+            asked = EncodeText(["photo"], building.space.pack)
+            spoken = await self.ref("text").ask(asked, TEXT_S)
+        except (PeerAway, PeerRestarted, DeadlinePassed, Busy):
+            return False  # they come back
+        except PeerRefused as error:
+            self._hold(name, str(error))
+            return False
+        if not isinstance(spoken, Vectors) or spoken.space != name:
+            self._hold(name, f"the pack {building.space.pack} has another space by now")
+            return False
+        fault("catalog.switching")
+        if not await self._writer.switch_space(name, time.time_ns()):
+            return False  # a photo came in this moment
+        fault("catalog.switched")
+        log.logger().info("switched", space=name, pack=building.space.pack, photos=vectors[name])
+        self._look_at_spaces()
+        self._tell_followers()
+        return True
+
+    async def _is_held(self, name: str, vectors: int) -> bool:
+        head = self._writer.statistics().feed_seq
+        status = await self.ref("index").ask(AskStatus(), INDEX_S)
+        return isinstance(status, IndexStatus) and any(
+            each.space == name and each.whole and each.seq >= head and each.vectors >= vectors
+            for each in status.spaces
+        )
+
+    def _hold(self, name: str, reason: str) -> None:
+        if self._held.get(name) != reason:
+            log.logger().warning("held_back", space=name, reason=reason)
+        self._held[name] = reason
 
     # ── news ──
 
@@ -286,7 +388,10 @@ class Catalog(Actor):
         statistics = self._writer.statistics()
         roots = set(self.settings.roots)
         scanned = roots <= self._walked.keys() and not self._walking
+        photos = await self._reader.photos()
         idle = all(not queue.ready and not queue.leased for queue in queues)
+        spaces = await self._reader.spaces()
+        built = all(each.state != "building" or each.space.name in self._held for each in spaces)
         return CatalogStatus(
             queues=queues,
             scanning=bool(self._walking),
@@ -295,9 +400,26 @@ class Catalog(Actor):
             feed_seq=statistics.feed_seq,
             decodes=statistics.decoded,
             embeds=statistics.embedded,
-            settled=scanned and idle and self._backfilled,
+            settled=scanned and idle and built and self._backfilled,
             paused=bool(self._desk.paused_since_ns),
             paused_since_ns=self._desk.paused_since_ns,
+            spaces=[self._state_of(each, photos) for each in spaces],
+            photos=photos,
+        )
+
+    def _state_of(self, space: SpaceStatus, photos: int) -> SpaceState:
+        rate = self._rate if space.state == "building" else None
+        left = photos - space.vectors
+        return SpaceState(
+            space=space.space.name,
+            pack=space.space.pack,
+            revision=space.space.revision,
+            precision=space.space.precision,
+            state=space.state,
+            vectors=space.vectors,
+            rate=rate,
+            eta_seconds=round(left / rate) if rate and left > 0 else None,
+            held=self._held.get(space.space.name, ""),
         )
 
 
@@ -316,7 +438,14 @@ async def at_rest(data: Path, database: str, derived: Path) -> AsyncIterator[Des
         try:
             reader = await open_reader(database)
             try:
-                desk = Desk(writer, reader, database=database, derived=derived, logs=data / LOGS)
+                desk = Desk(
+                    writer,
+                    reader,
+                    database=database,
+                    derived=derived,
+                    logs=data / LOGS,
+                    at_rest=True,
+                )
                 await desk.open()
                 yield desk
             finally:

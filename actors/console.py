@@ -27,6 +27,8 @@ _SENTENCES = {
     " from the catalog; nothing is lost",
     "snapshot_not_written": "{name}: the index cannot be stored ({reason}); nothing is lost, but"
     " the next start has more to read",
+    "held_back": "{name}: {space} is built and does not take over: {reason}",
+    "no_model": "{name}: the pack {pack} cannot be loaded ({reason}); it is tried again",
 }
 #: how bad it is what the supervisor did; what is not listed is `info`
 _LEVELS = {
@@ -192,6 +194,8 @@ def print_status(status: Status, totals: Totals) -> None:
         print_table(table)
         if status.catalog.paused:
             out.print(f"{pause(status.catalog)}; `resume` goes on")
+        for line in spaces(status.catalog):
+            out.print(line)
     if status.index is not None:
         note = f" ({status.index.degraded})" if status.index.degraded else ""
         out.print(f"{status.index.vectors} photos searchable in {status.index.space}{note}")
@@ -203,6 +207,35 @@ def print_status(status: Status, totals: Totals) -> None:
     for each in status.processes:
         table.add_row(each.name, each.state, str(each.pid), str(each.restarts), each.last_exit)
     print_table(table)
+
+
+def spaces(catalog: CatalogStatus) -> list[str]:
+    """Which models serve, are built and can be gone back to; nothing where there is one alone."""
+    known = [each for each in catalog.spaces if each.vectors or each.state != "retired"]
+    if len(known) < 2:
+        return []
+    found = []
+    for each in known:
+        number = f"{each.vectors} of {catalog.photos} photos"
+        if each.state == "active":
+            found.append(f"{each.pack} serves ({number})")
+        elif each.state == "retired":
+            found.append(f"{each.pack} can be gone back to ({number})")
+        elif each.held:
+            found.append(f"{each.pack} is built ({number}) and held back: {each.held}")
+        else:
+            eta = f", {pretty_seconds(each.eta_seconds)} left" if each.eta_seconds else ""
+            rate = f", {each.rate:g}/s" if each.rate else ""
+            found.append(f"{each.pack} is being built beside it: {number}{rate}{eta}")
+    return found
+
+
+def pretty_seconds(seconds: int) -> str:
+    """A duration, as long as a person needs to know it."""
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{minutes} min" if minutes < 120 else f"{hours} h"
 
 
 def pause(catalog: CatalogStatus) -> str:

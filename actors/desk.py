@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 
 from actors.library.forgetting import ELSEWHERE, Forgotten
 from actors.library.reads import DeadLetter, Reader
+from actors.library.space import Space
 from actors.logs.wiping import wipe
 from actors.messages import (
     AskBelow,
@@ -25,6 +26,8 @@ from actors.messages import (
     DeadLetters,
     Done,
     DropLetters,
+    Dropped,
+    DropSpace,
     Forget,
     Forgot,
     Letter,
@@ -36,13 +39,17 @@ from actors.messages import (
     Repaired,
     RetryLetters,
     ThumbnailsLost,
+    Used,
+    UsePack,
 )
 from actors.photo.thumbnails import remove_pair
 
 #: letters a message; a path can have 4 KiB and a message has a limit
 PAGE: Final = 100
-#: files that one transaction forgets
+#: files, or vectors, that one transaction forgets
 STEP: Final = 500
+#: contents that get their missing embed task in one transaction
+BACKFILL: Final = 500
 #: transactions a message, so that it is answered in time
 STEPS: Final = 20
 #: file names that are looked for in logs by themselves; all are by their path
@@ -59,6 +66,10 @@ class Verbs(Protocol):
     async def embed_again(self, contents: Iterable[int], now_ns: int) -> int: ...
     async def recount(self, now_ns: int) -> int: ...
     async def forget(self, path: bytes, n: int, now_ns: int) -> Forgotten: ...
+    async def use_space(self, space: Space, now_ns: int, *, at_once: bool) -> None: ...
+    async def backfill(self, space: str, n: int, now_ns: int) -> int: ...
+    async def switch_space(self, space: str, now_ns: int) -> bool: ...
+    async def drop_space(self, space: str, after: int, n: int, now_ns: int) -> list[int]: ...
     async def checkpoint(self) -> None: ...
 
 
@@ -70,11 +81,20 @@ class Desk:
         database: its URL.
         derived: where thumbnails lie.
         logs: where the lines of processes lie.
+        at_rest: no system runs on it.
     """
 
     def __init__(
-        self, writer: Verbs, reader: Reader, *, database: str, derived: Path, logs: Path
+        self,
+        writer: Verbs,
+        reader: Reader,
+        *,
+        database: str,
+        derived: Path,
+        logs: Path,
+        at_rest: bool = False,
     ) -> None:
+        self.at_rest = at_rest
         self._writer = writer
         self._reader = reader
         self._database = Path(make_url(database).database or "")
@@ -121,12 +141,36 @@ class Desk:
                     await self._writer.embed_again(vectors, now_ns),
                     await self._writer.recount(now_ns) if counters else 0,
                 )
+            case UsePack(space, at_once):
+                return await self._use(space, now_ns, at_once=at_once)
+            case DropSpace(space, after):
+                return await self._drop(space, after, now_ns)
             case AskBelow(path):
                 return Below(*await self._reader.below(path))
             case Forget(path):
                 return await self._forget(path, now_ns)
             case _:
                 raise NotImplementedError(type(message).__name__)
+
+    async def _use(self, space: Space, now_ns: int, *, at_once: bool) -> Used:
+        await self._writer.use_space(space, now_ns, at_once=at_once)
+        if self.at_rest:
+            # Nobody searches meanwhile, so that nobody has to be ready for it.
+            while await self._writer.backfill(space.name, BACKFILL, now_ns):
+                pass
+            await self._writer.switch_space(space.name, now_ns)
+        spaces = await self._reader.spaces()
+        (now,) = [each for each in spaces if each.space.name == space.name]
+        before = next((each.space.pack for each in spaces if each.state == "active"), "")
+        return Used(now.state, now.vectors, await self._reader.photos(), before)
+
+    async def _drop(self, space: str, after: int, now_ns: int) -> Dropped:
+        for _ in range(STEPS):
+            gone = await self._writer.drop_space(space, after, STEP, now_ns)
+            if not gone:
+                return Dropped(after, more=False)
+            after = gone[-1]
+        return Dropped(after)
 
     async def _all_letters(self) -> AsyncIterator[int]:
         after = 0

@@ -1,12 +1,18 @@
 """The embedder: thumbnails in, vectors out.  One solo process per device and model.
 
 Two batches are in hand at a time: one runs under the lease, the next is read from disk and
-turned into a tensor meanwhile.  The worker never touches the database; it keeps each result
-until the catalog has committed it.
+turned into a tensor meanwhile.  The worker writes to no database; it keeps each result until the
+catalog has committed it.
+
+The model that serves is loaded at the start.  While another is built beside it there are tasks
+for both, a batch for one of them; the second is loaded with its first batch, and once it is no
+longer needed, or the first is not, the process begins anew, because runtimes keep memory.  Two
+processes were rejected: each batch waits for the same lease anyway, and a process that almost
+never has anything to do takes memory and a start all the time.
 """
 
 import contextlib
-import time
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.fitted import Fitted
 from actors.messages import (
     AnyMessage,
     Batch,
@@ -29,38 +36,26 @@ from actors.messages import (
     ThumbnailLost,
 )
 from actors.outbox import Outbox
+from actors.packs import Packs
 from actors.photo.thumbnails import thumbnail_path
 from actors.puller import Puller
 from actors.settings import EmbedSettings
-from models.clip import ImageTower
-from models.errors import (
-    DeviceLost,
-    DeviceUnusable,
-    ModelsError,
-    OutOfMemory,
-    PictureBroken,
-    RowsBroken,
-    ThumbnailBroken,
-)
+from models.errors import ModelsError, PictureBroken, ThumbnailBroken
 from models.image import open_thumbnail, thumbnail_for
-from models.pack import load_pack
+from models.pack import Pack
 from runtime import log
 from runtime.actor import Actor
-from runtime.errors import ActorUnusable, Busy, PeerAway
-from runtime.errors import DeviceLost as Sticky
+from runtime.errors import ActorUnusable, Busy, PeerAway, RecycleMe
 from runtime.faults import fault
 from runtime.messages import Down
 from runtime.node import Line
 
 #: part of the time for draining that results may wait to be committed; the rest is for ending
 DRAIN_SHARE = 0.8
-CPU = "cpu:0"
-#: what takes longer is a hang: a batch so many times slower than one of each size was at the
-#: start, because a game may want the processor and this process always steps back
-SLOWER = 20
-BATCH_S = 180.0
-#: part of it after which the run is broken off from inside, which says what was too slow
-BREAK_OFF = 0.9
+#: how often it is looked whether a model is loaded that nobody needs
+SPARE_S = 20.0
+#: a second model that could not be loaded is not tried again before
+REFUSED_S = 60.0
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -68,6 +63,7 @@ class Ready(msgspec.Struct, frozen=True):
 
     tasks: list[EmbedTask]
     tensor: NDArray[Any]
+    fitted: Fitted
 
 
 class Embed(Actor):
@@ -77,13 +73,10 @@ class Embed(Actor):
     async def on_start(self) -> None:
         self.settings: EmbedSettings
         try:
-            self._tower = self._open(self.settings.device)
-            begin = time.monotonic()
-            self._warm_up()
-            self._batch_s = max(BATCH_S, SLOWER * (time.monotonic() - begin))
-            self._tower.limit(BREAK_OFF * self._batch_s)
-        except DeviceLost as error:
-            raise Sticky(str(error)) from error
+            self._packs = Packs(self.settings.folders, self.settings.pack, self.settings.database)
+            first = self._packs.find(self._packs.serving())
+            self._first = first.name
+            self._towers = {first.name: self._load(first)}
         except ModelsError as error:
             raise ActorUnusable(str(error)) from error
         self._derived = Path(self.settings.derived)
@@ -91,38 +84,50 @@ class Embed(Actor):
         self._prepared: dict[int, Ready] = {}
         self._outbox = Outbox(self.ref("catalog"), self._puller.settle)
         self._running = anyio.Lock()
+        self._loading = anyio.Lock()
+        self._refused: dict[str, tuple[float, ModelsError]] = {}  # when, and why
 
-    def _open(self, device: str) -> ImageTower:
-        pack = load_pack(Path(self.settings.pack))
-        try:
-            return ImageTower.open(pack, device, self.settings.threads)
-        except DeviceUnusable as error:
-            if device == CPU:
-                raise
-            log.logger().info("on_the_cpu", instead_of=device, reason=error.reason)
-            return self._open(CPU)
+    def _load(self, pack: Pack) -> Fitted:
+        return Fitted.open(pack, self.settings.device, self.settings.threads)
 
-    def _warm_up(self) -> None:
-        """Run every batch size that fits; a smallest one that does not is an `OutOfMemory`."""
-        self._largest: int | None = None  #: batch that fits, None while all do
-        try:
-            self._tower.warm_up()
-        except OutOfMemory as error:
-            self._shrink(error)
-
-    def _shrink(self, error: OutOfMemory) -> None:
-        """Run smaller batches from now on: what else uses the device may stay there.
+    async def _tower_for(self, name: str) -> Fitted:
+        """The tower of the pack *name*, loaded now if it is not yet.
 
         Raises:
-            OutOfMemory: there are none.
+            ModelsError: it cannot be.
         """
-        if error.rows <= min(self._tower.buckets):
-            raise error
-        self._largest = error.rows // 2
-        log.logger().warning("smaller_batches", most=self._largest, reason=str(error))
+        name = name or self._first
+        if name in self._towers:
+            return self._towers[name]
+        async with self._loading:
+            refused_at, refusal = self._refused.get(name, (-math.inf, None))
+            if refusal is not None and anyio.current_time() - refused_at < REFUSED_S:
+                raise refusal
+            if name not in self._towers:
+                try:
+                    async with self._running:  # it is warmed on the device
+                        self._towers[name] = await anyio.to_thread.run_sync(
+                            lambda: self._load(self._packs.find(name))
+                        )
+                except ModelsError as error:
+                    log.logger().warning("no_model", pack=name, reason=str(error))
+                    self._refused[name] = anyio.current_time(), error
+                    raise
+                log.logger().info("loaded", pack=name)
+        return self._towers[name]
+
+    async def _look_for_spare(self) -> None:
+        """Begin anew when a model is loaded that nobody needs, and nothing is in hand."""
+        while True:
+            await anyio.sleep(SPARE_S)
+            needed = self._packs.open()
+            idle = not (len(self._puller) or len(self._outbox) or self._prepared)
+            if needed and idle and self._towers.keys() - needed:
+                raise RecycleMe("a model is loaded that nobody needs any more")
 
     async def run(self) -> None:
         self.tasks.start_soon(self._outbox.run)
+        self.tasks.start_soon(self._look_for_spare)
         await self._puller.run()
 
     async def on_up(self, name: str) -> None:
@@ -156,9 +161,17 @@ class Embed(Actor):
                 raise NotImplementedError(type(message).__name__)
 
     async def _prepare(self, batch: Batch, line: Line) -> None:
-        failed, ready = await anyio.to_thread.run_sync(
-            self._read, batch.tasks, abandon_on_cancel=True
-        )
+        try:
+            fitted = await self._tower_for(batch.tasks[0].pack if batch.tasks else "")
+        except ModelsError as error:
+            # Not the photos' fault: they wait, and the catalog does not give them up.
+            fitted, refused = self._towers[self._first], str(error)
+            failed: list[Result] = [Failed(task.id, "host", refused) for task in batch.tasks]
+            ready = Ready([], np.empty((0,)), fitted)
+        else:
+            failed, ready = await anyio.to_thread.run_sync(
+                self._read, fitted, batch.tasks, abandon_on_cancel=True
+            )
         self._outbox.put(failed)
         if not self._puller.current(line):
             self._puller.settle(task.id for task in batch.tasks)
@@ -166,16 +179,17 @@ class Embed(Actor):
         self._prepared[batch.batch] = ready
         self._tell(line, Prepared(batch.batch))
 
-    def _read(self, tasks: list[EmbedTask]) -> tuple[list[Result], Ready]:
+    def _read(self, fitted: Fitted, tasks: list[EmbedTask]) -> tuple[list[Result], Ready]:
+        tower = fitted.tower
         failed: list[Result] = []
         good: list[EmbedTask] = []
         rows: list[NDArray[Any]] = []
         for task in tasks:
-            size = thumbnail_for(self._tower.size, task.width, task.height)
+            size = thumbnail_for(tower.size, task.width, task.height)
             path = thumbnail_path(self._derived, task.digest, size)
             try:
-                picture = open_thumbnail(path, self._tower.size)
-                rows.append(self._tower.prepare([picture], [(task.width, task.height)]))
+                picture = open_thumbnail(path, tower.size)
+                rows.append(tower.prepare([picture], [(task.width, task.height)]))
             except ThumbnailBroken:
                 # Whoever makes it again keeps what looks whole, which this may do.
                 with contextlib.suppress(OSError):
@@ -186,7 +200,7 @@ class Embed(Actor):
             else:
                 good.append(task)
         tensor = np.concatenate(rows) if rows else np.empty((0,))
-        return failed, Ready(good, tensor)
+        return failed, Ready(good, tensor, fitted)
 
     async def _run(self, grant: Grant, line: Line) -> None:
         ready = self._prepared.pop(grant.batch, None)
@@ -194,7 +208,7 @@ class Embed(Actor):
         if ready is not None and ready.tasks:
             async with self._running:
                 ids = [task.id for task in ready.tasks]
-                self.node.executing("embed", ids, self._batch_s)
+                self.node.executing("embed", ids, ready.fitted.batch_s)
                 fault("embed.begun")
                 results = await anyio.to_thread.run_sync(
                     self._embed, ready, abandon_on_cancel=False
@@ -205,28 +219,14 @@ class Embed(Actor):
         self._tell(line, Released(grant.batch, grant.lease, anyio.current_time() - start))
 
     def _embed(self, ready: Ready) -> list[Result]:
-        vectors, broken = self._vectors(ready.tensor)
+        vectors, broken = ready.fitted.embed(ready.tensor)
         data = vectors.astype("<f4", copy=False)
         return [
             Failed(task.id, "photo", "the model gives no finite vector for this picture")
             if row in broken
-            else Embedded(task.id, task.content, self._tower.space, data[row].tobytes())
+            else Embedded(task.id, task.content, ready.fitted.tower.space, data[row].tobytes())
             for row, task in enumerate(ready.tasks)
         ]
-
-    def _vectors(self, tensor: NDArray[Any]) -> tuple[NDArray[np.float32], tuple[int, ...]]:
-        """One a row, and the rows that have none."""
-        while True:
-            try:
-                return self._tower.embed(tensor, largest=self._largest), ()
-            except RowsBroken as error:
-                return error.vectors, error.rows
-            except DeviceLost as error:
-                raise Sticky(str(error)) from error
-            except OutOfMemory as error:
-                if error.rows <= min(self._tower.buckets):
-                    raise MemoryError(str(error)) from error  # of which the scheduler learns
-                self._shrink(error)
 
     def _tell(self, line: Line, body: Prepared | Released) -> None:
         try:

@@ -28,6 +28,7 @@ from actors.messages import (
     Search,
     ThumbnailsLost,
 )
+from actors.packs import Packs
 from actors.settings import GatewaySettings
 from actors.web import token
 from actors.web.about import About
@@ -67,7 +68,10 @@ class Gateway(Actor):
         text, index, catalog = self.ref("text"), self.ref("index"), self.ref("catalog")
         self._library = self.open_library()
         about = About(settings.pack, settings.demo, settings.profile, settings.roots)
-        self._board = Board(catalog, index, self.ref(SUPERVISOR), self._library, about)
+        packs = Packs(settings.folders, "", "")
+        self._board = Board(
+            catalog, index, self.ref(SUPERVISOR), self._library, about, is_demo=packs.is_demo
+        )
         self._searcher = Searcher(
             text=text,
             index=index,
@@ -85,7 +89,6 @@ class Gateway(Actor):
             metrics=metrics,
             photos=photos,
             thumbnails=Thumbnails(Path(os.fsdecode(settings.derived)), photos, self._losses.note),
-            about=about,
             needed=(text, index),
         )
         run_dir = self.node.run_dir

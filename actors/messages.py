@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from actors.library.space import Space
 from actors.photo.facts import Facts
 
 Kind = Literal["decode", "embed"]
@@ -94,6 +95,7 @@ class EmbedTask(msgspec.Struct, frozen=True, array_like=True):
     width: int  #: upright size of the original in pixels
     height: int
     suspect: bool = False
+    pack: str = ""  #: name of the pack of that space
 
 
 class Pull(Message, frozen=True, tag="pull"):
@@ -243,12 +245,15 @@ class EncodeText(Message, frozen=True, tag="encode_text"):
     """Answered `Vectors`."""
 
     texts: list[str]
+    pack: str = ""  #: name of the pack to do it with; "": the one that served at the start
 
 
 class Vectors(Message, frozen=True, tag="vectors"):
     space: str
     dimensions: int
     data: bytes
+    model: str = ""  #: name of the pack
+    demo: bool = False  #: it understands drawings only
 
 
 class Nearest(Message, frozen=True, tag="nearest"):
@@ -319,6 +324,20 @@ class QueueStatus(msgspec.Struct, frozen=True):
     dead: int
 
 
+class SpaceState(msgspec.Struct, frozen=True):
+    """The vectors of one model."""
+
+    space: str
+    pack: str
+    revision: str
+    precision: str
+    state: str  #: active: it serves; building; retired: it can be gone back to
+    vectors: int  #: photos that it can find
+    rate: float | None = None  #: of one that is built, photos a second; None where not known
+    eta_seconds: int | None = None  #: until it is complete; likewise
+    held: str = ""  #: why a complete one does not take over
+
+
 class CatalogStatus(Message, frozen=True, tag="catalog_status"):
     queues: list[QueueStatus]
     scanning: bool
@@ -330,6 +349,15 @@ class CatalogStatus(Message, frozen=True, tag="catalog_status"):
     settled: bool  #: scanned and nothing ready, leased or waiting
     paused: bool = False  #: no work is handed out until the owner says `resume`
     paused_since_ns: int = 0
+    spaces: list[SpaceState] = []
+    photos: int = 0  #: different pictures, all of which a complete space holds
+
+
+class HeldSpace(msgspec.Struct, frozen=True):
+    space: str
+    vectors: int
+    seq: int  #: applied up to here
+    whole: bool  #: all vectors were read
 
 
 class IndexStatus(Message, frozen=True, tag="index_status"):
@@ -337,6 +365,7 @@ class IndexStatus(Message, frozen=True, tag="index_status"):
     vectors: int
     seq: int
     degraded: str = ""
+    spaces: list[HeldSpace] = []  #: all that it holds; the first four fields are of the active one
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
@@ -494,6 +523,37 @@ class Forgot(Message, frozen=True, tag="forgot"):
     more: bool = False
 
 
+class UsePack(Owner, frozen=True, tag="use_pack"):
+    """Serve from the vectors of *space*, once they are complete.  Answered `Used`."""
+
+    space: Space
+    at_once: bool = False  #: incomplete too, because nothing can be searched as it is
+
+
+class Used(Message, frozen=True, tag="used"):
+    """How far that is: *vectors* of *photos* are there; *before* is the pack that serves still."""
+
+    state: str  #: as in `SpaceState`
+    vectors: int
+    photos: int
+    before: str = ""
+
+
+class DropSpace(Owner, frozen=True, tag="drop_space"):
+    """Forget the vectors of a space that neither serves nor is built.
+
+    Answered `Dropped`; to be said again while there are more.
+    """
+
+    space: str
+    after: int = 0  #: contents up to this id have none any more
+
+
+class Dropped(Message, frozen=True, tag="dropped"):
+    after: int
+    more: bool = True
+
+
 class AskPlaces(Message, frozen=True, tag="ask_places"):
     """Where this system keeps things.  Answered `Places` by the gateway."""
 
@@ -567,6 +627,10 @@ AnyMessage = (
     | Below
     | Forget
     | Forgot
+    | UsePack
+    | Used
+    | DropSpace
+    | Dropped
     | AskPlaces
     | Places
     | AskIndexIds

@@ -138,6 +138,9 @@ def _stages(
     stages.append(Stage("embed", done.get("embed", 0), to_embed, known(to_decode)))
     if index is not None:
         behind = max(0, catalog.feed_seq - index.seq)
+        # what is embedded for a space that does not serve yet is searchable in the other one
+        beside = [each.vectors for each in catalog.spaces if each.state == "building"]
+        to_embed = max(0, to_embed - sum(max(0, catalog.photos - each) for each in beside))
         to_apply = to_embed + behind
         stages.append(Stage("searchable", index.vectors, to_apply, known(to_apply)))
     return stages

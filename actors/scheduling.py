@@ -7,8 +7,9 @@ its prefetching off for the same reason).
 
 A batch is sent once it fills half of the largest bucket, or when its oldest task has waited:
 `IDLE_WAIT_S` while nobody works, so that a single new photo is searchable soon, and
-`BUSY_WAIT_S` while the device is busy anyway.  A suspect (somebody died of it or beside it)
-runs alone.  After a death for want of memory the next smaller bucket is the largest one for
+`BUSY_WAIT_S` while the device is busy anyway.  A batch is for one model: while a second one is
+built beside the first, tasks of both wait in one queue.  A suspect (somebody died of it or beside
+it) runs alone.  After a death for want of memory the next smaller bucket is the largest one for
 `RELAX_S`, because what took the memory may go away.
 
 What a dead worker held goes back to the head of the queue, except the tasks its shared page
@@ -19,6 +20,7 @@ with a task that went well before, under the id `PROOF`: if it dies of that too,
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TypeAlias
 
 import msgspec
@@ -182,16 +184,27 @@ class SchedulerCore:
             elif self._suspects and not self._batches:
                 tasks = [self._suspects.popleft()]
             else:
-                count = min(len(self._queue), largest, room)
-                ripe = bool(self._queue) and now - self._queue[0][1] >= self._wait_s
-                if not count or not (count * 2 >= largest or ripe):
+                tasks = self._due(min(largest, room), largest, now)
+                if not tasks:
                     break
-                tasks = [self._queue.popleft()[0] for _ in range(count)]
+                taken = {each.id for each in tasks}
+                self._queue = deque(each for each in self._queue if each[0].id not in taken)
             number = self._demand.delivered(worker, [each.id for each in tasks])
             bucket = next(each for each in self.buckets if each >= len(tasks))
             self._batches[worker, number] = tasks
             effects.append(SendBatch(worker, number, bucket, tasks))
         return effects
+
+    def _due(self, most: int, largest: int, now: float) -> list[EmbedTask]:
+        """At most *most* tasks for one model, of which there are enough or one waited enough."""
+        since: dict[str, float] = {}  # pack → when the first of its tasks came
+        for task, arrived in self._queue:
+            since.setdefault(task.pack, arrived)
+        for pack, arrived in since.items():
+            tasks = list(islice((task for task, _ in self._queue if task.pack == pack), most))
+            if len(tasks) * 2 >= largest or now - arrived >= self._wait_s:
+                return tasks
+        return []
 
     def statistics(self) -> SchedulerStatistics:
         queued = len(self._queue) + len(self._suspects)

@@ -10,7 +10,7 @@ from actors.library.space import Space
 class CatalogSettings(msgspec.Struct, frozen=True):
     database: str  #: SQLAlchemy URL
     data: str
-    space: Space
+    space: Space  #: for a library that has none yet
     roots: list[bytes]  #: absolute paths of the folders of originals
     derived: str = ""  #: where the thumbnails lie
 
@@ -18,7 +18,7 @@ class CatalogSettings(msgspec.Struct, frozen=True):
 class IndexSettings(msgspec.Struct, frozen=True):
     database: str
     directory: str  #: where snapshots are kept
-    space: str
+    space: str  #: what is answered from until the database is there
     dimensions: int
     backend: str = "faiss"
     threads: int = 1
@@ -32,11 +32,13 @@ class SchedulerSettings(msgspec.Struct, frozen=True):
 
 
 class EmbedSettings(msgspec.Struct, frozen=True):
-    pack: str  #: directory of the pack
+    pack: str  #: directory of the pack that serves a new library
     derived: str
     buckets: list[int]
     device: str = "cpu:0"  #: a GPU that cannot be used is replaced by the CPU
     threads: int = 1  #: on the CPU
+    folders: list[str] = []  #: where packs lie, for one that is built beside it
+    database: str = ""  #: file of the catalog, which tells who serves
 
 
 class IngestSettings(msgspec.Struct, frozen=True):
@@ -51,9 +53,11 @@ class DecodeSettings(msgspec.Struct, frozen=True):
 
 
 class TextSettings(msgspec.Struct, frozen=True):
-    pack: str
+    pack: str  #: directory of the pack that serves a new library
     threads: int = 1
     limit_s: float = 30.0  #: for one run; nobody waits longer for an answer
+    folders: list[str] = []  #: as in `EmbedSettings`
+    database: str = ""
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,10 +66,11 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes  #: where the token lies
     derived: bytes  #: where the thumbnails lie
     database: str  #: URL of the catalog's database
-    pack: str  #: name of the model pack that answers
+    pack: str  #: name of the pack that serves a new library
     demo: bool  #: that pack understands drawings only
     profile: str
     roots: tuple[str, ...] = ()  #: printable names of the photo folders, shown on the page
     host: str = "127.0.0.1"
     port: int = 8765  #: 0 for any
     auth: Literal["token", "none"] = "token"
+    folders: list[str] = []  #: where packs lie

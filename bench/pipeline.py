@@ -15,9 +15,9 @@ What the system does besides is its price: messages, a database that is never be
 that can be asked, processes that may die.  Its rates are those of the catalog's counters,
 between the first and the last tenth.
 
-Embedding is measured on a library that is decoded already: each round gives it the model under
-another name, so that everything is embedded anew.  It has smaller originals, which leave the
-same thumbnails.
+Embedding is measured on a library that is decoded already: each round lets it use the model under
+another name, and that builds every vector anew beside those that serve.  It has smaller
+originals, which leave the same thumbnails.
 
 Rival and system take turns, and a ratio is the median over the rounds: a machine that is
 disturbed for a minute disturbs both.
@@ -26,6 +26,7 @@ disturbed for a minute disturbs both.
 import multiprocessing
 import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -42,7 +43,7 @@ from actors.photo.original import read_original
 from actors.photo.reading import decode_photo
 from actors.photo.thumbnails import thumbnail_path
 from bench import photos
-from bench.system import ROOT, index_once, running
+from bench.system import ROOT, SUPERVISOR, environment, index_once, running
 from config.machine import decode_processes, inference_threads
 from models.clip import ImageTower
 from models.image import open_thumbnail, thumbnail_for
@@ -167,8 +168,14 @@ def embed_system(folder: Path, data: Path, count: int, number: int) -> float:
     toml = toml.replace('name = "sketch"', f'name = "{name}"')
     toml = toml.replace('space = "sketch', f'space = "{name}')
     (pack / "pack.toml").write_text(toml, encoding="utf-8")
-    (data / "obscura.toml").write_text(f'[model]\npack = "{name}"\n', encoding="utf-8")
     with running(folder, data) as library:
+        subprocess.run(
+            [*SUPERVISOR, "models", "use", name, "--data", str(data)],
+            check=True,
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+        )
         rate = steady(library.data, count, lambda status: status.embeds)
         library.wait_indexed()
     return rate

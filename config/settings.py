@@ -90,7 +90,7 @@ class Embed(Part, frozen=True):
 class Model(Part, frozen=True):
     """Which model pack serves the library."""
 
-    pack: Name = "sketch"  #: name of the model pack
+    pack: Name = "sketch"  #: pack a new library begins with; later, `models use` decides
     search: tuple[
         Path, ...
     ] = ()  #: folders of packs, looked into before packs in the data directory

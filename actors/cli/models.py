@@ -5,6 +5,7 @@
     import    take one from a folder
     verify    read every file and compare it
     remove    take one away
+    use       serve the library with another one: `library.spaces`
 
 Fetching and removing hold a lock of their own, not that of the data directory: a system may run
 meanwhile, and goes on with the files it has open.
@@ -14,9 +15,11 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,8 +44,12 @@ from actors.cli.common import (
     folder,
     plain,
 )
+from actors.cli.reach import Door, reach
 from actors.cli.transfer import Transfer
 from actors.client import NotRunning, find_run
+from actors.library.space import Space
+from actors.messages import Dropped, DropSpace, Used, UsePack
+from actors.packs import chosen, serving, space_of
 from config.checks import check_writable, room
 from config.errors import ConfigError
 from config.loading import load
@@ -63,7 +70,9 @@ from models.supply.shelf import Held, Shelf
 from runtime import rundir
 from runtime.errors import AlreadyRunning
 
-models = typer.Typer(no_args_is_help=True, help="Model packs: list, pull, import, verify, remove.")
+models = typer.Typer(
+    no_args_is_help=True, help="Model packs: list, pull, import, verify, remove, use."
+)
 
 NameArgument = Annotated[str, typer.Argument(help="Its name, as `list` shows it.")]
 
@@ -77,6 +86,9 @@ _CODES: tuple[tuple[type[ModelsError], int], ...] = (
     (NoRoom, EXIT_DISK),
 )
 _GOES_ON = "stopped; what was fetched stays, and the next pull goes on from there\n"
+_LIBRARY = {"active": "in use, ", "building": "being built, ", "retired": "can be gone back to, "}
+#: a library that is busy may take its time to write a wish down
+USE_S = 60.0
 #: kinds that something here can use
 _USABLE = {"search"}
 
@@ -95,7 +107,7 @@ def list_(as_json: JsonOption = False, data: DataOption = None) -> None:
         table.add_column(column, justify="right" if column == "size" else "left", overflow="fold")
     for row in rows:
         cells = (row["name"], row["kind"], row["where"], _mb(row["size"]), row["licence"])
-        state = ("in use, " if row["in_use"] else "") + row["state"]
+        state = _LIBRARY.get(row["library"], "") + row["state"]
         table.add_row(*(Text(plain(each)) for each in (*cells, state)))
     console.print_table(table)
 
@@ -228,6 +240,10 @@ def verify(
 def remove(
     name: NameArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    with_vectors: Annotated[
+        bool,
+        typer.Option("--with-vectors", help="And what the library has of it, if it served once."),
+    ] = False,
     as_json: JsonOption = False,
     data: DataOption = None,
 ) -> None:
@@ -242,10 +258,15 @@ def remove(
                 _ask(f"Remove the {_mb(size)} that were pulled of {name}?", yes=yes)
                 shelf.give_up(name)
             else:
-                held = shelf.require_removable(name, settings.model.pack)
-                _refuse_served(name, settings.data)
+                now = serving(settings.database_path)
+                used = settings.model.pack if now is None else now.pack
+                held = shelf.require_removable(name, used)
+                gone = _refuse_needed(held, shelf, settings, with_vectors=with_vectors)
                 size = held.size
-                _ask(f"Remove {name}, {_mb(size)}?", yes=yes)
+                more = ", and its vectors of the library" if gone else ""
+                _ask(f"Remove {name}, {_mb(size)}{more}?", yes=yes)
+                if gone:
+                    reach(data, partial(_drop, gone, settings.data / "index"))
                 shelf.remove(held)
                 shelf.give_up(name)
             shelf.sweep()
@@ -253,6 +274,74 @@ def remove(
         console.print_json({"removed": name, "size": size})
     else:
         sys.stdout.write(f"{name} is removed: {_mb(size)}\n")
+
+
+@models.command()
+def use(
+    name: NameArgument,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+) -> None:
+    """Serve the library with another pack, or with an earlier one again.
+
+    Its vectors are built beside those that serve, the newest photos first.  Search stays on the
+    old ones until the new are complete; going back costs nothing, because the old ones stay.
+    """
+    with _failures():
+        settings = load({"data": data})
+        with _claimed(settings) as shelf:
+            space = _require_usable(shelf.find(name))
+            wish = UsePack(space, at_once=not _can_search(settings, shelf))
+            reach(data, partial(_say_wish, wish, as_json=as_json))
+
+
+async def _say_wish(wish: UsePack, door: Door, *, as_json: bool) -> None:
+    used = await door.ask(wish, Used, USE_S)
+    name = wish.space.pack
+    if as_json:
+        console.print_json({"pack": name, **msgspec.structs.asdict(used)})
+        return
+    here = f"{used.vectors} of {used.photos} photos"
+    if used.state == "active":
+        text = f"{name} serves the library ({here})"
+    elif used.vectors == used.photos:
+        text = f"{name} has every photo, and takes over from {used.before} in a moment"
+    else:
+        text = (
+            f"{name} is built beside {used.before} ({here}); search stays on {used.before} until"
+            " it is complete, and `status` tells how far it is"
+        )
+        if not door.running:
+            text += "; it goes on with the next start"
+    sys.stdout.write(f"{text}\n")
+
+
+def _require_usable(held: Held) -> Space:
+    """The space of *held*, once it was seen to work."""
+    if held.pack is None or held.pack.embed is None:
+        why = held.broken or f"nothing uses packs of the kind {held.kind!r} yet"
+        fail(f"{held.name} cannot serve: {why}", EXIT_CONFIG)
+    for file, fault in held.faults(read=True):
+        if fault is not None:
+            fail(f"{held.name} is damaged: {held.directory / file} {fault.what}", EXIT_CONFIG)
+    # With these comes the runtime of the models, which no other command needs.
+    from models.clip import ImageTower, TextTower  # noqa: PLC0415
+
+    TextTower.open(held.pack)
+    ImageTower.open(held.pack)
+    return space_of(held.pack)
+
+
+def _can_search(settings: Settings, shelf: Shelf) -> bool:
+    """Is the pack that serves there, and still the same?"""
+    now = serving(settings.database_path)
+    if now is None:
+        return True
+    try:
+        pack = shelf.find(now.pack).pack
+    except ModelsError:
+        return False
+    return pack is not None and pack.embed is not None and pack.embed.space == now.space
 
 
 # ── what they share ─────────────────────────────────────────────────────────────────────────
@@ -301,11 +390,47 @@ def _failures(stopped: str = "") -> Iterator[None]:
         raise typer.Exit(128 + signal.SIGINT) from None
 
 
-def _refuse_served(name: str, data: Path) -> None:
-    """A running system may have been started with another setting than ours."""
-    with contextlib.suppress(NotRunning):
-        if find_run(data).pack == name:
+def _refuse_needed(
+    held: Held, shelf: Shelf, settings: Settings, *, with_vectors: bool
+) -> list[str]:
+    """Go on where nobody needs the pack; the spaces whose vectors go with it.
+
+    What serves is asked for with every query, what is built with every photo.
+    """
+    name = held.name
+    if shelf.find(name).directory != held.directory:
+        return []
+    state = _states(settings).get(name)
+    if state == "building":
+        fail(f"{name} is being built: choose another with `models use` first", EXIT_CONFIG)
+    if state == "retired" and not with_vectors:
+        fail(
+            f"{name} is kept, because the library can go back to it: --with-vectors gives that up",
+            EXIT_CONFIG,
+        )
+    with contextlib.suppress(NotRunning):  # it may have been started with other settings
+        if state is None and find_run(settings.data).pack == name:
             fail(f"{name} is in use by the running system: stop it first", EXIT_CONFIG)
+    spaces = chosen(settings.database_path)
+    return [each.space for each in spaces if each.pack == name and each.state == "retired"]
+
+
+async def _drop(spaces: list[str], indexes: Path, door: Door) -> None:
+    from actors.vectors.snapshot import space_directory  # noqa: PLC0415  with it comes numpy
+
+    for space in spaces:
+        dropped = Dropped(0)
+        while dropped.more:
+            dropped = await door.ask(DropSpace(space, dropped.after), Dropped, USE_S)
+        # a view that is being put away may come again; it is read by nobody, and follows the feed
+        shutil.rmtree(space_directory(indexes, space), ignore_errors=True)
+
+
+def _states(settings: Settings) -> dict[str, str]:
+    """Pack → what it is to the library: active, building or retired."""
+    spaces = chosen(settings.database_path)
+    order = {"retired": 0, "building": 1, "active": 2}
+    return {each.pack: each.state for each in sorted(spaces, key=lambda each: order[each.state])}
 
 
 def _rows(settings: Settings, shelf: Shelf) -> list[dict[str, Any]]:
@@ -314,11 +439,11 @@ def _rows(settings: Settings, shelf: Shelf) -> list[dict[str, Any]]:
     begun = shelf.begun()
     seen: set[str] = set()
     rows = []
+    states = _states(settings) or {settings.model.pack: "active"}
     for held in here:
         first = held.name not in seen
         seen.add(held.name)
-        used = first and held.name == settings.model.pack
-        rows.append(_here(held, used=used, hidden=not first))
+        rows.append(_here(held, states.get(held.name, "") if first else "", hidden=not first))
     rows += [
         _to_pull(pack, begun.get(pack.name, 0))
         for pack in known().values()
@@ -327,7 +452,7 @@ def _rows(settings: Settings, shelf: Shelf) -> list[dict[str, Any]]:
     return rows
 
 
-def _here(held: Held, *, used: bool, hidden: bool) -> dict[str, Any]:
+def _here(held: Held, library: str, *, hidden: bool) -> dict[str, Any]:
     public = known().get(held.name)
     wrong = [fault for _, fault in held.faults(read=False) if fault is not None]
     state = "ok"
@@ -348,7 +473,8 @@ def _here(held: Held, *, used: bool, hidden: bool) -> dict[str, Any]:
         "licence": held.licence,
         "commercial": public.commercial if public is not None else True,
         "revision": _revision(held),
-        "in_use": used,
+        "in_use": library == "active",
+        "library": library,
         "ok": not wrong,
         "state": state,
     }
@@ -380,6 +506,7 @@ def _to_pull(pack: Known, there: int) -> dict[str, Any]:
         "commercial": pack.commercial,
         "revision": pack.revision,
         "in_use": False,
+        "library": "",
         "ok": None,
         "state": state,
     }

@@ -148,8 +148,12 @@ _DECODE_PAYLOAD = select(
     .join(directories, files.c.directory == directories.c.id)
     .join(roots, directories.c.root == roots.c.id)
 )
-_EMBED_PAYLOAD = select(tasks, contents.c.digest, contents.c.width, contents.c.height).select_from(
-    tasks.join(contents, tasks.c.content == contents.c.id)
+_EMBED_PAYLOAD = select(
+    tasks, contents.c.digest, contents.c.width, contents.c.height, spaces.c.pack
+).select_from(
+    tasks.join(contents, tasks.c.content == contents.c.id).join(
+        spaces, tasks.c.space == spaces.c.id
+    )
 )
 
 _LEASED = select(tasks).where(state_is("leased"))
@@ -341,6 +345,7 @@ async def lease_embeds(
             width=row.width,
             height=row.height,
             suspect=row.suspect,
+            pack=row.pack,
         )
         for row in rows
     ]

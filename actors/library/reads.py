@@ -23,6 +23,7 @@ from sqlalchemy import (
     distinct,
     exists,
     func,
+    or_,
     select,
     text,
     union_all,
@@ -114,6 +115,14 @@ class SpaceStatus(msgspec.Struct, frozen=True):
     space: Space
     state: SpaceState
     complete: bool  #: every content has, or had, a task for it
+    vectors: int = 0  #: photos that it can find
+
+
+class Serving(NamedTuple):
+    """Who answers."""
+
+    space: str
+    pack: str
 
 
 class Derived(NamedTuple):
@@ -146,7 +155,6 @@ def _first_file(content: ColumnElement[Any]) -> ScalarSelect[Any]:
 
 
 _LIBRARY = select(library)
-_SPACES = select(spaces).order_by(spaces.c.id)
 _FEED_HEAD = select(func.coalesce(func.max(feed.c.seq), 0))
 _FEED_AFTER = (
     select(feed.c.seq, feed.c.op, feed.c.content, vectors.c.vector)
@@ -334,6 +342,20 @@ def _contents_given_up(state: ColumnElement[bool]) -> ScalarSelect[int]:
     )
 
 
+_SPACES = select(spaces, _counter("vector", cast(spaces.c.id, Text)).label("vectors")).order_by(
+    spaces.c.id
+)
+_SERVING = select(spaces.c.name, spaces.c.pack).where(spaces.c.state == "active")
+_WAITS = (
+    select(tasks.c.id)
+    .where(
+        tasks.c.kind == "embed",
+        tasks.c.space == _space,
+        or_(state_is("ready"), state_is("leased")),
+    )
+    .limit(1)
+)
+_PHOTOS = select(_counter("content", "live"))
 _TRIMMED = select(_counter("letter", "trimmed"))
 _TOTALS = select(
     _counter("file", "live").label("files"),
@@ -505,9 +527,24 @@ class Reader:
                 space=Space(**{name: getattr(row, name) for name in Space.__struct_fields__}),
                 state=row.state,
                 complete=row.backfill_below == 0,
+                vectors=row.vectors,
             )
             for row in await self._rows(_SPACES)
         ]
+
+    async def serving(self) -> Serving | None:
+        """The active space; None where there is none yet."""
+        for row in await self._rows(_SERVING):
+            return Serving(row.name, row.pack)
+        return None
+
+    async def waits(self, space: str) -> bool:
+        """Is there still something to be embedded in *space*?"""
+        return bool(await self._rows(_WAITS, space=space))
+
+    async def photos(self) -> int:
+        """How many different pictures there are."""
+        return int((await self._rows(_PHOTOS))[0][0])
 
     async def queues(self) -> list[QueueStatus]:
         """The counters of every kind of task."""

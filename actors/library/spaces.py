@@ -1,28 +1,59 @@
 """Vector spaces: one revision of a model with one preprocessing, whose vectors compare.
 
-The first space is *active* at once.  A later one is *building* beside it, is given a task for
-every content, and becomes active in one transaction when the owner switches; the one before is
-*retired* and keeps its vectors and its tasks (parked), so that one can go back.
+The first space is *active*: searches are answered from it.  The one that the owner wants instead
+is *building* beside it, is given a task for every content, and becomes active in one transaction
+once nothing is left to do for it; the one before is *retired* and keeps its vectors and its tasks
+(parked), so that one can go back.  Going back is the same way: the retired one is building again,
+and finds its vectors there.  At most one is building.
+
+This table is the only word on which model serves.  A setting names the first one; processes
+that hold models or vectors look here, and none of them is told anything that it would have to
+remember.
 """
 
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
-from actors.library import queue
+from actors.library import feed, queue
 from actors.library.errors import SpaceConflict, UnknownSpace
-from actors.library.schema import FORGOTTEN, SpaceState, contents, spaces, tasks, vectors
+from actors.library.schema import (
+    FORGOTTEN,
+    SpaceState,
+    State,
+    contents,
+    counters,
+    spaces,
+    state_is,
+    tasks,
+    vectors,
+)
 from actors.library.space import Space
 from actors.library.statements import Record, values
 from actors.library.transaction import Transaction
 
 #: Old photos are embedded anew after the photos that were just added.
 BACKFILL_PRIORITY: Final = -1
+#: Photos, at least, that a space may lack without being held back, and one in so many of all: a
+#: model that cannot read a few is no reason to wait, one that fails at all of them is.
+LACKING: Final = 10
+LACKING_SHARE: Final = 100
 
 
 _ALL = select(spaces)
-_OPEN = select(spaces.c.id).where(spaces.c.state != "retired")
+# "active" sorts before "building"
+_OPEN = select(spaces.c.id).where(spaces.c.state != "retired").order_by(spaces.c.state)
 _NAMED = select(spaces).where(spaces.c.name == bindparam("named"))
 _INSERT = insert(spaces).returning(spaces.c.id)
 _REOPEN = (
@@ -37,8 +68,52 @@ _SET_MARK = (
     .where(spaces.c.id == bindparam("space"))
     .values(backfill_below=bindparam("below"))
 )
-_TASKS_OF = select(tasks).where(
-    tasks.c.space == bindparam("space"), tasks.c.state.in_(values("states"))
+
+
+def _tasks_in(state: State) -> ColumnElement[bool]:
+    """Embed tasks of a space in *state*; there can be a million."""
+    return state_is(state) & (tasks.c.kind == "embed") & (tasks.c.space == bindparam("of_space"))
+
+
+_MOVED: Final[tuple[State, ...]] = ("ready", "leased", "parked")
+_N_IN: Final = {
+    state: select(func.count()).select_from(tasks).where(_tasks_in(state)) for state in _MOVED
+}
+_MOVE_FROM: Final = {
+    state: update(tasks)
+    .where(_tasks_in(state))
+    .values(
+        state=bindparam("new_state"),
+        lease_owner=None,
+        lease_epoch=None,
+        executing_run=None,
+        updated_ns=bindparam("now_ns"),
+    )
+    for state in _MOVED
+}
+_OF_STATE = select(spaces).where(spaces.c.state == bindparam("of_state"))
+_WAITING = (
+    select(tasks.c.id)
+    .where(
+        tasks.c.kind == "embed",
+        tasks.c.space == bindparam("space"),
+        or_(state_is("ready"), state_is("leased")),
+    )
+    .limit(1)
+)
+_VECTORS = select(counters.c.state, counters.c.n).where(counters.c.kind == "vector")
+_SOME_VECTORS = (
+    select(vectors.c.content)
+    .where(vectors.c.content > bindparam("after"), vectors.c.space == bindparam("space"))
+    .order_by(vectors.c.content)
+    .limit(bindparam("n"))
+)
+_TASKS_AMONG = select(tasks.c.id, tasks.c.kind, tasks.c.state).where(
+    tasks.c.content.in_(values()), tasks.c.kind == "embed", tasks.c.space == bindparam("space")
+)
+_DELETE_TASK = delete(tasks).where(tasks.c.id == bindparam("task"))
+_DELETE_VECTOR = delete(vectors).where(
+    vectors.c.content == bindparam("gone"), vectors.c.space == bindparam("in_space")
 )
 _NEWEST = select(func.max(contents.c.id))
 _BELOW = (
@@ -76,8 +151,70 @@ async def identify(tx: Transaction, name: str) -> Record:
 
 
 async def open_spaces(tx: Transaction) -> list[int]:
-    """The spaces for which new contents are embedded."""
+    """The spaces for which new contents are embedded, the active one first."""
     return [row.id for row in await tx.read(_OPEN)]
+
+
+async def begin(tx: Transaction, space: Space) -> None:
+    """Take note of *space* at a start: it serves a library that has none yet.
+
+    It also takes over at once where another space of the same pack is active: the pack was
+    replaced by other bytes, and nothing can turn words into vectors of the old one any more.
+
+    Raises:
+        SpaceConflict: see `register`.
+    """
+    serving = [row for row in await tx.read(_ALL) if row.state == "active"]
+    if not serving or serving[0].name == space.name:
+        await register(tx, space)
+    elif serving[0].pack == space.pack:
+        await register(tx, space)
+        await activate(tx, space.name, "catalog")
+
+
+async def use(tx: Transaction, space: Space, who: str, *, at_once: bool = False) -> None:
+    """Have *space* built, and serve when it is complete; one that serves already goes on.
+
+    Whatever else was being built is given up, and keeps what it has.  *at_once* is for a library
+    that cannot be searched as it is: the space serves before it is complete.
+
+    Raises:
+        SpaceConflict: see `register`.
+    """
+    await register(tx, space)
+    for row in await tx.read(_OF_STATE, of_state="building"):
+        if row.name != space.name:
+            await retire(tx, row)
+    await queue.note(tx, who, f"wants {space.name} of the pack {space.pack} to serve")
+    if at_once:
+        await activate(tx, space.name, who)
+
+
+async def switch(tx: Transaction, name: str, who: str) -> bool:
+    """`activate` the space called *name* if it was being built and lacks nothing; did it?
+
+    Looked at in the transaction that switches: a photo that came a moment ago has its task here
+    as well, and is waited for.
+    """
+    row = await identify(tx, name)
+    if row.state != "building" or row.backfill_below != 0:
+        return False
+    if await tx.read(_WAITING, space=row.id):
+        return False
+    held = {each.state: each.n for each in await tx.read(_VECTORS)}
+    serving = await tx.read(_OF_STATE, of_state="active")
+    before = sum(held.get(str(each.id), 0) for each in serving)
+    if not holds_enough(held.get(str(row.id), 0), before):
+        return False
+    await activate(tx, name, who)
+    return True
+
+
+def holds_enough(vectors: int, before: int) -> bool:
+    """May a space of so many vectors take over from one that had *before*?"""
+    if before and not vectors:
+        return False
+    return before - vectors <= max(LACKING, before // LACKING_SHARE)
 
 
 async def register(tx: Transaction, space: Space) -> int:
@@ -104,7 +241,17 @@ async def register(tx: Transaction, space: Space) -> int:
 async def _reopen(tx: Transaction, space: int, state: SpaceState) -> None:
     # Contents that came while it was retired have no task: the backfill starts from the newest.
     await tx.write(_REOPEN, [{"space": space, "new_state": state}])
-    await queue.move(tx, await tx.read(_TASKS_OF, space=space, states=["parked"]), "ready")
+    await _move_all(tx, space, "parked", "ready")
+
+
+async def _move_all(tx: Transaction, space: int, before: State, after: State) -> None:
+    """Put all tasks of *space* that are in one state into another, in the database itself."""
+    n = int((await tx.read(_N_IN[before], of_space=space))[0][0])
+    if n:
+        row = {"of_space": space, "new_state": after, "now_ns": tx.now_ns}
+        await tx.write(_MOVE_FROM[before], [row])
+        tx.count("embed", before, -n)
+        tx.count("embed", after, n)
 
 
 async def activate(tx: Transaction, name: str, who: str) -> None:
@@ -125,8 +272,32 @@ async def activate(tx: Transaction, name: str, who: str) -> None:
 async def retire(tx: Transaction, row: Record) -> None:
     """Embed nothing more for this space; its vectors stay."""
     await tx.write(_RETIRE, [{"space": row.id}])
-    waiting = await tx.read(_TASKS_OF, space=row.id, states=["ready", "leased"])
-    await queue.move(tx, waiting, "parked")
+    await _move_all(tx, row.id, "ready", "parked")
+    await _move_all(tx, row.id, "leased", "parked")
+
+
+async def drop(tx: Transaction, name: str, after: int, n: int) -> list[int]:
+    """Forget up to *n* vectors of a space that nobody uses, of contents after *after*, by id.
+
+    Returns the contents.  Their tasks go too, so that the space can be built anew if it is
+    wanted again.
+
+    Raises:
+        SpaceConflict: the space serves, or is built.
+    """
+    row = await identify(tx, name)
+    if row.state != "retired":
+        raise SpaceConflict(
+            f"space {name!r} is {row.state}: choose another with `models use` first"
+        )
+    gone = [each.content for each in await tx.read(_SOME_VECTORS, space=row.id, after=after, n=n)]
+    await feed.append(tx, "remove", [(each, row.id) for each in await feed.live(tx, gone)])
+    done = await tx.read_each(_TASKS_AMONG, gone, space=row.id)
+    for task in done:
+        tx.count(task.kind, task.state, -1)
+    await tx.write(_DELETE_TASK, [{"task": each.id} for each in done])
+    await tx.write(_DELETE_VECTOR, [{"gone": each, "in_space": row.id} for each in gone])
+    return gone
 
 
 async def backfill(tx: Transaction, name: str, n: int) -> int:

@@ -107,6 +107,31 @@ class Writer:
         async with self._transaction(now_ns) as tx:
             return await spaces.register(tx, space)
 
+    async def begin_with(self, space: Space, now_ns: int) -> None:
+        """See `spaces.begin`."""
+        async with self._transaction(now_ns) as tx:
+            await spaces.begin(tx, space)
+
+    async def use_space(
+        self, space: Space, now_ns: int, *, at_once: bool = False, who: str = "owner"
+    ) -> None:
+        """See `spaces.use`."""
+        async with self._transaction(now_ns) as tx:
+            await spaces.use(tx, space, who, at_once=at_once)
+            fault("writer.use")
+
+    async def drop_space(self, space: str, after: int, n: int, now_ns: int) -> list[int]:
+        """See `spaces.drop`.  Call it, after the last content, until it returns none."""
+        async with self._transaction(now_ns) as tx:
+            return await spaces.drop(tx, space, after, n)
+
+    async def switch_space(self, space: str, now_ns: int, *, who: str = "catalog") -> bool:
+        """See `spaces.switch`."""
+        async with self._transaction(now_ns) as tx:
+            switched = await spaces.switch(tx, space, who)
+            fault("writer.switch")
+        return switched
+
     async def backfill(self, space: str, n: int, now_ns: int) -> int:
         """See `spaces.backfill`."""
         async with self._transaction(now_ns) as tx:

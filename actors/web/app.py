@@ -34,7 +34,6 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from actors.web import assets, originals, protocol
-from actors.web.about import About
 from actors.web.access import CODE_S, COOKIE_S, Access
 from actors.web.board import Board
 from actors.web.errors import Code, Refusal
@@ -64,7 +63,6 @@ class Site:
         metrics: Metrics,
         photos: Photos,
         thumbnails: Thumbnails,
-        about: About,
         needed: tuple[Ref, ...],
     ) -> None:
         self._access = access
@@ -73,7 +71,6 @@ class Site:
         self._metrics = metrics
         self._photos = photos
         self._thumbnails = thumbnails
-        self._about = about
         self._needed = needed  #: without whom there is no search
         self._assets = assets.load()
         self._websockets = 0
@@ -214,7 +211,6 @@ class Site:
                 self._access,
                 self._searcher,
                 self._board,
-                self._about,
                 known=websocket.scope[KNOWN],
             )
             await session.run()

@@ -6,6 +6,8 @@ for the sick would be no use to anybody.
 """
 
 import asyncio
+from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 import anyio
@@ -51,12 +53,15 @@ class Board:
         supervisor: Ref,
         library: Library,
         about: About,
+        *,
+        is_demo: Callable[[str], bool] = lambda _pack: False,
     ) -> None:
         self._catalog = catalog
         self._index = index
         self._supervisor = supervisor
         self._library = library
         self._about = about
+        self._is_demo = cache(is_demo)
         self._course = Course()
         self._lock = anyio.Lock()
         self._progress: Progress | None = None
@@ -93,6 +98,17 @@ class Board:
     async def status(self) -> Status:
         return (await self.progress()).status
 
+    async def about(self) -> About:
+        """The edge, with the model that serves now."""
+        try:
+            serving = await self._library.serving()
+        except Refusal:
+            serving = None
+        if serving is None or serving.pack == self._about.model:
+            return self._about
+        demo = self._is_demo(serving.pack)
+        return msgspec.structs.replace(self._about, model=serving.pack, demo=demo)
+
     async def totals(self) -> Totals | None:
         """How every file ended; None while there is no database to ask."""
         try:
@@ -109,6 +125,7 @@ class Board:
 
     async def _ask(self) -> Progress:
         self._asked_at = anyio.current_time()
+        about = await self.about()
         catalog, index, processes, totals = await asyncio.gather(
             ask_or_none(self._catalog, AskStatus(), CatalogStatus, ANSWER_S),
             ask_or_none(self._index, AskStatus(), IndexStatus, ANSWER_S),
@@ -130,9 +147,9 @@ class Board:
             ],
             catalog=catalog,
             index=index,
-            model=self._about.model,
-            demo=self._about.demo,
-            profile=self._about.profile,
+            model=about.model,
+            demo=about.demo,
+            profile=about.profile,
         )
         stages = self._course.step(catalog, index, totals, anyio.current_time())
         return Progress(status, totals, pace(stages))

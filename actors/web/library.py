@@ -14,7 +14,7 @@ import anyio
 import msgspec
 
 from actors.library.errors import LibraryError
-from actors.library.reads import Reader, open_reader
+from actors.library.reads import Reader, Serving, open_reader
 from actors.messages import Totals
 from actors.web.errors import Refusal
 
@@ -61,6 +61,9 @@ class Library(Protocol):
     async def totals(self) -> Totals:
         """How every file ended."""
 
+    async def serving(self) -> Serving | None:
+        """The space that answers searches; None where there is none yet."""
+
     async def close(self) -> None:
         """Let go of the database."""
 
@@ -102,6 +105,12 @@ class CatalogLibrary:
     async def totals(self) -> Totals:
         try:
             return await (await self._open()).totals()
+        except LibraryError as error:
+            raise _away(error) from error
+
+    async def serving(self) -> Serving | None:
+        try:
+            return await (await self._open()).serving()
         except LibraryError as error:
             raise _away(error) from error
 

@@ -3,6 +3,11 @@
 The way of a query has three hops, each with a deadline; nothing here waits for indexing.
 Between 20 and 30 % of queries repeat, so the vectors of the latest `CACHED` are kept; they are
 forgotten when the text tower comes up anew, because it may have come up with another model.
+
+Which model answers is looked up in the library first, for each query; words are encoded for it,
+and the index is asked for its space.  So an answer is of one model whatever happens meanwhile,
+and names it.  A model that has just been replaced may be gone before the index is asked; then
+all of it is done again, with the one that serves now.
 """
 
 import time
@@ -11,6 +16,7 @@ from collections import OrderedDict
 from typing import Final
 
 from actors.library.paths import printable
+from actors.library.reads import Serving
 from actors.messages import EncodeText, Found, Hit, Nearest, Neighbours, Vectors
 from actors.web.about import About
 from actors.web.board import Board
@@ -45,7 +51,7 @@ class Searcher:
         library: who knows what is behind the ids.
         board: who knows how many photos there are to be found.
         metrics: where latencies are counted.
-        about: which model answers.
+        about: which model answers where there is no library to tell.
     """
 
     def __init__(
@@ -64,7 +70,7 @@ class Searcher:
         self._board = board
         self._metrics = metrics
         self._about = about
-        self._vectors: OrderedDict[str, Vectors] = OrderedDict()
+        self._vectors: OrderedDict[tuple[str, str], Vectors] = OrderedDict()
 
     def forget(self) -> None:
         """Trust no vector of an earlier text tower."""
@@ -90,9 +96,13 @@ class Searcher:
     async def _search(self, query: str, k: int, started: float) -> Found:
         if not 1 <= k <= MOST_HITS:
             raise Refusal("bad_request", f"k must be from 1 to {MOST_HITS}, not {k}")
-        vectors = await self._encode(query)
-        nearest = Nearest(vectors.space, vectors.data, k)
-        near = await ask(self._index, nearest, Neighbours, INDEX_S)
+        serving = await self._library.serving()
+        try:
+            vectors, near = await self._ask(query, k, serving)
+        except Refusal:
+            if serving == (now := await self._library.serving()):
+                raise
+            vectors, near = await self._ask(query, k, now)
         contents, scores = near.contents[0], near.scores[0]
         rows = await self._library.rows(contents)
         indexed = await self._board.vectors()
@@ -102,23 +112,31 @@ class Searcher:
                 for content, score in zip(contents, scores, strict=True)
                 if content in rows  # gone since the index last heard
             ],
-            model=self._about.model,
-            demo=self._about.demo,
+            model=vectors.model or self._about.model,
+            demo=vectors.demo if vectors.model else self._about.demo,
             indexed=indexed,
             seconds=time.perf_counter() - started,
             degraded=near.degraded,
         )
 
-    async def _encode(self, query: str) -> Vectors:
-        cached = self._vectors.get(query)
+    async def _ask(self, query: str, k: int, serving: Serving | None) -> tuple[Vectors, Neighbours]:
+        vectors = await self._encode(query, "" if serving is None else serving.pack)
+        if serving is not None and vectors.space != serving.space:
+            reason = f"the model {serving.pack} has other vectors than the library: restart"
+            raise Refusal("text_failed", reason)
+        nearest = Nearest(vectors.space, vectors.data, k)
+        return vectors, await ask(self._index, nearest, Neighbours, INDEX_S)
+
+    async def _encode(self, query: str, pack: str) -> Vectors:
+        cached = self._vectors.get((pack, query))
         if cached is not None:
-            self._vectors.move_to_end(query)
+            self._vectors.move_to_end((pack, query))
             self._metrics.cache_hits.inc()
             return cached
         incarnation = self._text.incarnation
-        vectors = await ask(self._text, EncodeText([query]), Vectors, TEXT_S)
+        vectors = await ask(self._text, EncodeText([query], pack), Vectors, TEXT_S)
         if self._text.incarnation == incarnation:
-            self._vectors[query] = vectors
+            self._vectors[pack, query] = vectors
             if len(self._vectors) > CACHED:
                 self._vectors.popitem(last=False)
         return vectors

@@ -13,7 +13,6 @@ import anyio.abc
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from actors.web import protocol
-from actors.web.about import About
 from actors.web.access import Access
 from actors.web.board import Board
 from actors.web.errors import INTERNAL, Refusal
@@ -46,7 +45,6 @@ class Session:
         access: Access,
         searcher: Searcher,
         board: Board,
-        about: About,
         *,
         known: bool,
     ) -> None:
@@ -54,7 +52,6 @@ class Session:
         self._access = access
         self._searcher = searcher
         self._board = board
-        self._about = about
         self._known = known
         self._lock = anyio.Lock()
         self._working: dict[int, anyio.CancelScope] = {}
@@ -73,7 +70,7 @@ class Session:
 
     async def _converse(self) -> None:
         if self._known:
-            await self._send(protocol.hello(self._about))
+            await self._send(protocol.hello(await self._board.about()))
         else:
             with anyio.move_on_after(protocol.AUTH_S) as patience:
                 await self._authenticate()
@@ -99,7 +96,7 @@ class Session:
         match protocol.parse(frame):
             case protocol.Auth(token) if self._access.knows_token(token):
                 self._known = True
-                await self._send(protocol.hello(self._about))
+                await self._send(protocol.hello(await self._board.about()))
             case protocol.Auth():
                 await self._end_unauthorized(None, "the token is wrong")
             case request:

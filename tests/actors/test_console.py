@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from actors.console import Console, event_record, print_record
+from actors.console import Console, event_record, print_record, spaces
+from actors.messages import CatalogStatus, SpaceState
 from runtime import log
 
 
@@ -45,6 +46,40 @@ def test_programs_get_json_whatever_it_is(capsys):
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [each["event"] for each in said] == ["walked", "said"]
     assert said[1]["text"] == "ready"
+
+
+def catalog_with(*states):
+    return CatalogStatus([], False, True, "", 0, 0, 0, settled=True, spaces=[*states], photos=100)
+
+
+def state(pack, state, vectors, **more):
+    return SpaceState(f"{pack}-1", pack, "1", "fp32", state, vectors, **more)
+
+
+def test_a_library_of_one_model_has_nothing_to_tell_of_models():
+    assert spaces(catalog_with(state("sketch", "active", 100))) == []
+    given_up = state("clip", "retired", 0)
+    assert spaces(catalog_with(state("sketch", "active", 100), given_up)) == []
+
+
+def test_what_serves_is_built_and_can_be_gone_back_to_is_told():
+    assert spaces(
+        catalog_with(
+            state("sketch", "active", 100),
+            state("clip", "building", 40, rate=2.5, eta_seconds=24),
+            state("older", "retired", 90),
+        )
+    ) == [
+        "sketch serves (100 of 100 photos)",
+        "clip is being built beside it: 40 of 100 photos, 2.5/s, 24 s left",
+        "older can be gone back to (90 of 100 photos)",
+    ]
+    assert spaces(
+        catalog_with(
+            state("sketch", "active", 100),
+            state("clip", "building", 3, held="97 of 100 photos are missing in it"),
+        )
+    )[1] == ("clip is built (3 of 100 photos) and held back: 97 of 100 photos are missing in it")
 
 
 def test_what_the_supervisor_did_is_told_in_sentences(capsys):

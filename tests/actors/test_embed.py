@@ -1,23 +1,26 @@
-"""The embedder's way from an original to a tensor, and the device it takes."""
+"""The embedder's way from an original to a tensor, its device, and its models: the one that
+serves, and one that is built beside it.
+"""
 
 from pathlib import Path
 
+import anyio
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-import models.errors
-import runtime.errors
-from actors.embed import CPU, Embed, Ready
-from actors.messages import EmbedTask
+from actors.embed import Embed, Ready
+from actors.fitted import CPU, Fitted
+from actors.messages import Embedded, EmbedTask
+from actors.packs import Packs
 from actors.photo.errors import Unread
 from actors.photo.reading import read_photo
 from actors.photo.thumbnails import thumbnail_path
 from actors.settings import EmbedSettings
+from models.errors import PackNotFound
 from models.image import open_thumbnail, prepare, thumbnail_for
-from models.pack import ImageGraph
-from runtime.restart import EXIT_STICKY_GPU
-from supervisor import PACKS
+from models.pack import BUILT_IN, ImageGraph, load_pack
+from tests.packs import turned
 
 SIZE = 224
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -42,81 +45,35 @@ CLIP = ImageGraph(
 )
 
 
-def test_a_gpu_that_is_not_there_is_replaced_by_the_cpu(tmp_path):
-    settings = EmbedSettings(str(PACKS / "sketch"), str(tmp_path), [1], "cuda:99")
-    tower = Embed(settings)._open("cuda:99")
-    assert tower._session.device == CPU
-
-
-def opened(tmp_path) -> Embed:
-    actor = Embed(EmbedSettings(str(PACKS / "sketch"), str(tmp_path), [1]))
-    actor._tower = actor._open(CPU)
-    actor._warm_up()
-    return actor
-
-
-def full_above(actor, most, monkeypatch):
-    """Let batches above *most* not fit; the sizes that are tried."""
-    tried = []
-    run = actor._tower._session.run
-
-    def watched(feeds, wanted=None):
-        rows = len(feeds["pixels"])
-        tried.append(rows)
-        if rows > most:
-            raise models.errors.OutOfMemory(Path("image.onnx"), rows, "CUDA failure 2")
-        return run(feeds, wanted)
-
-    monkeypatch.setattr(actor._tower._session, "run", watched)
-    return tried
-
-
-def test_a_batch_that_does_not_fit_is_run_in_smaller_ones_and_costs_no_photo(tmp_path, monkeypatch):
-    actor = opened(tmp_path)
-    pictures = [np.full((64, 64, 3), 40 + n, np.uint8) for n in range(32)]
-    tensor = actor._tower.prepare(pictures)
-    tasks = [EmbedTask(n, n, bytes(32), 64, 64) for n in range(32)]
-    expected = actor._embed(Ready(tasks, tensor))
-    tried = full_above(actor, 8, monkeypatch)
-    assert actor._embed(Ready(tasks, tensor)) == expected
-    assert tried == [32, 8, 8, 8, 8]
-    tried.clear()
-    actor._embed(Ready(tasks, tensor))
-    assert tried == [8, 8, 8, 8]  # what did not fit once is not tried again
-
-
-def test_a_device_without_room_for_one_picture_ends_the_process_as_one_without_memory(
-    tmp_path, monkeypatch
+@pytest.mark.anyio
+async def test_a_second_model_is_loaded_when_it_is_needed_and_a_broken_one_not_tried_all_the_time(
+    tmp_path,
 ):
-    actor = opened(tmp_path)
-    full_above(actor, 0, monkeypatch)
-    tensor = actor._tower.prepare([np.zeros((64, 64, 3), np.uint8)])
-    with pytest.raises(MemoryError, match="no memory for a batch of 1"):
-        actor._embed(Ready([EmbedTask(1, 1, bytes(32), 64, 64)], tensor))
+    embed = Embed(EmbedSettings(str(BUILT_IN / "sketch"), "", [1]))
+    embed._packs = Packs([str(tmp_path), str(BUILT_IN)], embed.settings.pack, "")
+    embed._first, embed._towers, embed._refused = "sketch", {}, {}
+    embed._loading, embed._running = anyio.Lock(), anyio.Lock()
+    assert (await embed._tower_for("")).tower.space == "sketch-1"
+    with pytest.raises(PackNotFound):
+        await embed._tower_for("turned")
+    turned(tmp_path, "turned")
+    with pytest.raises(PackNotFound):
+        await embed._tower_for("turned")
+    assert (await embed._tower_for("sketch")).tower.space == "sketch-1"
+    refused_at, error = embed._refused["turned"]
+    embed._refused["turned"] = refused_at - 3600, error
+    assert (await embed._tower_for("turned")).tower.space == "turned-1"
 
 
-def test_a_size_that_does_not_fit_at_the_start_is_left_out(tmp_path, monkeypatch):
-    actor = opened(tmp_path)
-    full_above(actor, 8, monkeypatch)
-    actor._warm_up()
-    assert actor._largest == 16
-    full_above(actor, 0, monkeypatch)
-    with pytest.raises(models.errors.OutOfMemory):
-        actor._warm_up()
-
-
-def test_a_lost_gpu_ends_the_process_with_70(tmp_path, monkeypatch):
-    actor = opened(tmp_path)
-
-    def lost(*_, **__):
-        raise models.errors.DeviceLost(tmp_path / "image.onnx", "CUDA failure 700")
-
-    tensor = actor._tower.prepare([np.zeros((8, 8, 3), np.uint8)])
-    task = EmbedTask(1, 1, bytes(32), 8, 8)
-    monkeypatch.setattr(actor._tower, "embed", lost)
-    with pytest.raises(runtime.errors.DeviceLost, match="the GPU is lost") as caught:
-        actor._embed(Ready([task], tensor))
-    assert caught.value.exit_code == EXIT_STICKY_GPU
+def test_each_picture_of_a_batch_has_its_own_vector_of_the_space_it_is_for(tmp_path):
+    embed = Embed(EmbedSettings(str(BUILT_IN / "sketch"), str(tmp_path), [1]))
+    fitted = Fitted.open(load_pack(BUILT_IN / "sketch"), CPU, 1)
+    tensor = fitted.tower.prepare([np.full((64, 64, 3), 90 * n, np.uint8) for n in range(3)])
+    tasks = [EmbedTask(n, 10 + n, bytes(32), 64, 64) for n in range(3)]
+    vectors, _ = fitted.embed(tensor)
+    assert embed._embed(Ready(tasks, tensor, fitted)) == [
+        Embedded(n, 10 + n, "sketch-1", row.tobytes()) for n, row in enumerate(vectors)
+    ]
 
 
 def reference(image: Image.Image) -> np.ndarray:

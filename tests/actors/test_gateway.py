@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from actors.gateway import Gateway
+from actors.library.reads import Serving
 from actors.messages import (
     AskIndexIds,
     AskLink,
@@ -22,18 +23,20 @@ from actors.messages import (
     IndexIds,
     LettersMoved,
     Nearest,
+    Neighbours,
     RetryLetters,
     Search,
     Status,
     ThumbnailsLost,
     Totals,
+    Vectors,
 )
 from actors.settings import GatewaySettings
 from actors.web import search
 from runtime.actor import decode_settings
 from runtime.errors import ActorUnusable, HandlerFailed
 from runtime.wire import Nack
-from tests.actors.web.stage import stage
+from tests.actors.web.stage import DIMENSIONS, stage, vector_of
 
 pytestmark = pytest.mark.anyio
 
@@ -231,6 +234,50 @@ async def test_a_repeated_query_asks_the_text_tower_once_and_anew_after_its_rest
         await it.wait_up("text")
         await it.ask(Search("a red boat"))
         assert len(text.heard) == 2
+
+
+async def test_an_answer_is_of_the_model_that_serves_and_names_it():
+    async with stage() as it:
+        text, index = it.neighbours["text"], it.neighbours["index"]
+
+        def encode(message):
+            return Vectors(f"{message.pack}@1", DIMENSIONS, vector_of("x"), message.pack)
+
+        text.answers[EncodeText] = encode
+        for pack in ("one", "two", "one"):
+            it.library.served = Serving(f"{pack}@1", pack)
+            found = await it.ask(Search("a red boat"))
+            assert (found.model, found.demo) == (pack, False)
+        assert [each.pack for each in text.heard] == ["one", "two"]  # the third was remembered
+        asked = [each.space for each in index.heard if isinstance(each, Nearest)]
+        assert asked == ["one@1", "two@1", "one@1"]
+        assert (await it.ask(AskStatus())).model == "one"
+
+
+async def test_a_model_that_went_while_it_was_asked_is_replaced_by_the_one_that_serves():
+    async with stage() as it:
+        it.library.served = Serving("old@1", "old")
+
+        def encode(message):
+            return Vectors(f"{message.pack}@1", DIMENSIONS, vector_of("x"), message.pack)
+
+        def nearest(message):
+            if message.space == "old@1":
+                it.library.served = Serving("new@1", "new")
+                return Nack("failed", "this index is of new@1")
+            return Neighbours([[1]], [[0.5]], seq=7)
+
+        it.neighbours["text"].answers[EncodeText] = encode
+        it.neighbours["index"].answers[Nearest] = nearest
+        found = await it.ask(Search("a red boat"))
+        assert (found.model, [hit.content for hit in found.hits]) == ("new", [1])
+
+
+async def test_a_pack_whose_vectors_are_not_those_of_the_library_answers_nothing():
+    async with stage() as it:
+        it.library.served = Serving("new@2", "new")
+        with pytest.raises(HandlerFailed, match=r"has other vectors than the library.*text_failed"):
+            await it.ask(Search("a red boat"))
 
 
 async def test_a_senseless_search_is_refused():

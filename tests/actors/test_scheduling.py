@@ -2,6 +2,7 @@
 
 from collections import deque
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -51,6 +52,18 @@ def test_while_a_batch_runs_a_single_task_waits_longer():
     core.tasks_arrived(2, tasks(5), 0.0)
     assert core.tick(IDLE_WAIT_S) == []
     assert core.tick(BUSY_WAIT_S) == [SendBatch("w", 2, 1, tasks(5))]
+
+
+def test_a_batch_is_for_one_model_and_a_lonely_task_for_another_holds_up_nobody():
+    core = core_with_worker()
+    mixed = [
+        msgspec.structs.replace(each, pack="b" if each.id != 2 else "a")
+        for each in tasks(2, 1, 3, 4, 5)
+    ]
+    (batch,) = core.tasks_arrived(1, mixed, 0.0)
+    assert [each.id for each in batch.tasks] == [1, 3, 4, 5]
+    (alone,) = core.tick(BUSY_WAIT_S)
+    assert [each.id for each in alone.tasks] == [2]
 
 
 def test_only_one_batch_holds_the_lease():

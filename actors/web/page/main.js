@@ -25,6 +25,7 @@ const trouble = $("trouble");
 const welcome = $("welcome");
 const more = $("more");
 
+let profile = "";
 let wanted = null; // the search that the screen should show
 let typing = 0;
 let retrying = 0;
@@ -82,6 +83,7 @@ function hear(now, frame) {
   }
   render(now);
   grid.unfade();
+  showModel(frame);
   const time = `${count(Math.max(1, Math.round(frame.seconds * 1000)))} ms`;
   summary.textContent = frame.count
     ? `${photos(frame.count)}, best first · searched ${count(frame.indexed)} in ${time}`
@@ -143,9 +145,14 @@ function submit(query, { push }) {
 
 // ── the other end ──
 
+function showModel({ model, demo }) {
+  $("demo").hidden = !demo;
+  $("model").textContent = `model ${model} · profile ${profile}`;
+}
+
 function greet(hello) {
-  $("demo").hidden = !hello.demo;
-  $("model").textContent = `model ${hello.model} · profile ${hello.profile}`;
+  profile = hello.profile;
+  showModel(hello);
   $("roots").textContent = hello.roots.length ? `Searching in ${hello.roots.join(", ")}` : "";
   $("examples").replaceChildren(...(hello.demo ? DRAWN : SEEN).map((example) => {
     const item = document.createElement("li");

@@ -70,6 +70,8 @@ export function show({ status, totals, pace: now }) {
   if (catalog?.paused) parts.push("paused, until you say resume");
   if (catalog?.scanning) parts.push("looking through folders");
   parts.push(...pace(now));
+  const next = catalog?.spaces?.find(({ state }) => state === "building");
+  if (next) parts.push(`${next.pack} is being built: ${count(next.vectors)} of ${count(catalog.photos ?? 0)}`);
   if (totals?.dead) parts.push(`${count(totals.dead)} could not be read`);
   if (catalog?.scan_error) parts.push(`folders incomplete: ${catalog.scan_error}`);
 

@@ -180,6 +180,7 @@ def test_the_list_for_a_program(hub, run, data):
         "commercial": False,
         "revision": OLD,
         "in_use": False,
+        "library": "",
         "ok": True,
         "state": "ok, but nothing uses it yet",
     }

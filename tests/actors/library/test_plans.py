@@ -20,6 +20,8 @@ pytestmark = pytest.mark.anyio
 GROWING = ("files", "directories", "contents", "vectors", "tasks", "feed")
 #: An index of what is leased holds no more than all windows together.
 SMALL = "USING INDEX tasks_leased"
+#: What was parked with its space is looked for only when its owner wants that space back.
+RARE = "tasks.state = 'parked'"
 
 
 @pytest.fixture
@@ -87,6 +89,18 @@ async def live(catalog: Catalog) -> None:
     await reader.known_digests([bytes(32)])
     await writer.register_space(Space("b", "b", "1", "1", "fp32", 4), now)
     await writer.backfill("b", 100, now)
+    await reader.waits("b")
+    await reader.serving()
+    await reader.photos()
+    third = Space("c", "c", "1", "1", "fp32", 4)
+    await writer.use_space(third, now)  # which retires b
+    await writer.drop_space("b", 0, 10, now)
+    await writer.backfill("c", 100, now)
+    await catalog.settle(*[embedded(task, third) for task in await catalog.embeds(space="c")])
+    await writer.backfill("c", 100, now)
+    await writer.switch_space("c", now)
+    await writer.drop_space("clip", 0, 10, now)
+    await writer.begin_with(third, now)
     await writer.recover(2, now)
     assert await reader.proof()
     await reader.totals()
@@ -108,7 +122,9 @@ async def test_no_verb_and_no_question_walks_a_growing_table(
     for statement in statements:
         for detail in plan(tmp_path, statement):
             walked = re.match(r"SCAN (\w+)", detail)
-            if walked and walked[1] in GROWING and not detail.endswith(SMALL):
+            if RARE in statement or detail.endswith(SMALL):
+                continue
+            if walked and walked[1] in GROWING:
                 walks.append((detail, statement))
     assert walks == []
     assert len(statements) > 50

@@ -66,6 +66,7 @@ class FakeLibrary:
         self.originals = originals
         self.photos = {}
         self.away = ""
+        self.served = None
         self.asked = 0
 
     def add(self, content, *, name=b"", colour=(200, 60, 40), size=(320, 240), kind="jpeg"):
@@ -111,6 +112,10 @@ class FakeLibrary:
         self._ask()
         n = len(self.photos)
         return Totals(files=n + 2, indexed=n, skipped=1, dead=1, duplicates=0, pending=0)
+
+    async def serving(self):
+        self._ask()
+        return self.served
 
     async def close(self):
         pass

@@ -254,7 +254,13 @@ async def test_status_tells_of_every_part_without_tags_of_the_wire():
     async with stage() as it, greeted(it) as client:
         status = (await client.answer(type="status", id=1))["status"]
         assert set(status) == {"processes", "catalog", "index", "model", "demo", "profile"}
-        assert status["index"] == {"space": "fake@1", "vectors": 3, "seq": 7, "degraded": ""}
+        assert status["index"] == {
+            "space": "fake@1",
+            "vectors": 3,
+            "seq": 7,
+            "degraded": "",
+            "spaces": [],
+        }
         assert status["catalog"]["settled"] is True
         assert status["processes"][0] == {
             "name": "catalog",

@@ -81,6 +81,10 @@ from runtime.supervision import Supervisor
 PACKS = Path(__file__).resolve().parent / "models" / "packs"
 #: libraries of numbers start a thread a core unless told otherwise; we have our own processes
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+#: A decoder takes and frees the same tens of megabytes for every photo.  The C library gives them
+#: back to the kernel each time, which has to clear them again: a sixth of the time for a photo of
+#: 12 megapixels (bench/RESULTS.md).  32 MiB is the most that glibc takes from a heap at all.
+KEPT_BUFFERS = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 #: nice value of what must yield to the user, and to search
 BACKGROUND = 19
 POLL_S = 0.05
@@ -126,7 +130,13 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
         folders=folders,
     )
 
-    def child(name: str, told: msgspec.Struct, *peers: str, nice: int = 0) -> ChildSpec:
+    def child(
+        name: str,
+        told: msgspec.Struct,
+        *peers: str,
+        nice: int = 0,
+        env: dict[str, str] = ONE_THREAD,
+    ) -> ChildSpec:
         module = name.partition(".")[0]
         return ChildSpec(
             name=name,
@@ -137,7 +147,7 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
             nice=nice,
             startup_s=settings.runtime.startup,
             drain_s=settings.runtime.shutdown / 2,
-            env=ONE_THREAD,
+            env=env,
             log_level=settings.logs.level,
         )
 
@@ -186,7 +196,13 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
                 "intake",
                 child("ingest", ingest, "catalog", nice=BACKGROUND),
                 *(
-                    child(each, DecodeSettings(derived), "catalog", nice=BACKGROUND)
+                    child(
+                        each,
+                        DecodeSettings(derived),
+                        "catalog",
+                        nice=BACKGROUND,
+                        env=ONE_THREAD | KEPT_BUFFERS,
+                    )
                     for each in decoders
                 ),
             ),

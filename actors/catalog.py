@@ -39,6 +39,7 @@ from actors.messages import (
     Committed,
     DecodeTasks,
     Done,
+    Embedded,
     EmbedTasks,
     EncodeText,
     Executing,
@@ -190,7 +191,8 @@ class Catalog(Actor):
                     demand.settled(tasks)
                 self._tell_followers()
                 self._dispatch_soon("embed")
-                self._dispatch_soon("decode")  # for thumbnails that were lost
+                if not all(isinstance(each, Embedded) for each in results):
+                    self._dispatch_soon("decode")
                 if unwanted := self._writer.take_unwanted():
                     await self._desk.discard(unwanted)
                 return Committed(tasks)

@@ -25,10 +25,10 @@ one held goes back, what its successor holds stays.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, get_args
 
 from sqlalchemy import (
-    ColumnElement,
     Executable,
     Select,
     and_,
@@ -155,6 +155,7 @@ _EMBED_PAYLOAD = select(
         spaces, tasks.c.space == spaces.c.id
     )
 )
+_PAYLOAD: Final[Mapping[Kind, Select[Any]]] = {"decode": _DECODE_PAYLOAD, "embed": _EMBED_PAYLOAD}
 
 _LEASED = select(tasks).where(state_is("leased"))
 _LEASED_TO = _LEASED.where(
@@ -313,8 +314,7 @@ async def finish(tx: Transaction, rows: Iterable[Record]) -> None:
 
 async def lease_decodes(tx: Transaction, n: int, owner: str, epoch: int) -> list[DecodeTask]:
     """Up to *n* files for *owner* to decode; see `_lease`."""
-    ready = state_is("ready") & (tasks.c.kind == "decode")
-    rows = await _lease(tx, _DECODE_PAYLOAD, ready, n, _to(owner, epoch))
+    rows = await _lease(tx, "decode", n, _to(owner, epoch))
     return [
         DecodeTask(
             id=row.id,
@@ -333,10 +333,7 @@ async def lease_embeds(
     tx: Transaction, n: int, owner: str, epoch: int, *, space: int | None
 ) -> list[EmbedTask]:
     """Up to *n* contents for *owner* to embed, in *space* or in any; see `_lease`."""
-    ready = state_is("ready") & (tasks.c.kind == "embed")
-    if space is not None:
-        ready &= tasks.c.space == space
-    rows = await _lease(tx, _EMBED_PAYLOAD, ready, n, _to(owner, epoch))
+    rows = await _lease(tx, "embed", n, _to(owner, epoch), space=space)
     return [
         EmbedTask(
             id=row.id,
@@ -355,12 +352,27 @@ def _to(owner: str, epoch: int) -> dict[str, Any]:
     return {"new_state": "leased", "owner": owner, "epoch": epoch}
 
 
+@cache
+def _following(kind: Kind, *, suspect: bool, in_space: bool) -> Select[Any]:
+    """Whose turn it is.
+
+    Made once: to put a statement together takes SQLAlchemy longer than SQLite to execute it.
+    """
+    turn = _TURNS[suspect]
+    ready = state_is("ready") & (tasks.c.kind == kind) & (tasks.c.suspect == suspect)
+    if in_space:
+        ready &= tasks.c.space == bindparam("in_space")
+    following = (
+        select(tasks.c.id)
+        .where(ready, tasks.c.not_before_ns <= bindparam("now_ns"))
+        .order_by(*turn)
+        .limit(bindparam("most"))
+    )
+    return _PAYLOAD[kind].where(tasks.c.id.in_(following)).order_by(*turn)
+
+
 async def _lease(
-    tx: Transaction,
-    payload: Select[Any],
-    ready: ColumnElement[bool],
-    n: int,
-    to: Mapping[str, Any],
+    tx: Transaction, kind: Kind, n: int, to: Mapping[str, Any], *, space: int | None = None
 ) -> list[Record]:
     """Whose turn it is: ordinary before suspect, urgent before patient, old before new.
 
@@ -368,16 +380,11 @@ async def _lease(
     come sorted from an index.
     """
     rows: list[Record] = []
-    for suspect, turn in _TURNS.items():
-        if len(rows) == n:
-            break
-        following = (
-            select(tasks.c.id)
-            .where(ready, tasks.c.suspect == suspect, tasks.c.not_before_ns <= tx.now_ns)
-            .order_by(*turn)
-            .limit(n - len(rows))
-        )
-        rows += await tx.read(payload.where(tasks.c.id.in_(following)).order_by(*turn))
+    where = {} if space is None else {"in_space": space}
+    for suspect in _TURNS:
+        if len(rows) < n:
+            following = _following(kind, suspect=suspect, in_space=space is not None)
+            rows += await tx.read(following, now_ns=tx.now_ns, most=n - len(rows), **where)
     await _change(tx, _LEASE, [(row, to) for row in rows])
     return rows
 

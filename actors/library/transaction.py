@@ -7,6 +7,7 @@ statement costs a hop to the driver's thread and back (~0.4 ms) and a row a few 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,24 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
 
+@cache  # to put a statement together takes longer than to execute it
+def _insert(dialect: str, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    # 40 ms that a start with SQLite need not wait for.
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+    return postgresql.insert(table)
+
+
+@cache
+def _count_up(dialect: str) -> Executable:
+    insert = _insert(dialect, counters)
+    return insert.on_conflict_do_update(
+        index_elements=["kind", "state"], set_={"n": counters.c.n + insert.excluded.n}
+    )
+
+
 class Transaction:
     """What a verb has in hand between BEGIN and COMMIT."""
 
@@ -30,14 +49,13 @@ class Transaction:
         self.fed = False  #: the feed grew
         self._counted: Counter[tuple[str, str]] = Counter()
 
+    @property
+    def _dialect(self) -> str:
+        return self.connection.dialect.name
+
     def insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
         """An INSERT that knows `on_conflict_do_nothing`, in the dialect of the connection."""
-        if self.connection.dialect.name == "sqlite":
-            return sqlite.insert(table)
-        # 40 ms that a start with SQLite need not wait for.
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415
-
-        return postgresql.insert(table)
+        return _insert(self._dialect, table)
 
     async def read(self, statement: Executable, **parameters: Any) -> Sequence[Record]:
         return (await self.connection.execute(statement, parameters)).all()
@@ -82,8 +100,4 @@ class Transaction:
             for (kind, state), n in sorted(self._counted.items())
             if n
         ]
-        insert = self.insert(counters)
-        add = insert.on_conflict_do_update(
-            index_elements=["kind", "state"], set_={"n": counters.c.n + insert.excluded.n}
-        )
-        await self.write(add, changed)
+        await self.write(_count_up(self._dialect), changed)

@@ -83,6 +83,8 @@ CHECKPOINT_S = 3600.0
 #: over that could not
 LOOK_S = 0.25
 HELD_S = 30.0
+#: part of a puller's window that has to be free: a lease is a transaction, however few it is for
+WORTH = 0.25
 #: for the index to say what it holds; for the text tower to load a model
 INDEX_S = 5.0
 TEXT_S = 120.0
@@ -253,7 +255,7 @@ class Catalog(Actor):
         await self._dispatch(pull.kind)
 
     def _dispatch_soon(self, kind: Kind) -> None:
-        if self._demand[kind].waiting() and not self._dispatching[kind].locked():
+        if self._demand[kind].waiting(WORTH) and not self._dispatching[kind].locked():
             self.tasks.start_soon(self._dispatch, kind)
 
     async def _dispatch(self, kind: Kind) -> None:
@@ -262,7 +264,7 @@ class Catalog(Actor):
             return
         async with self._dispatching[kind]:
             demand = self._demand[kind]
-            for name in demand.waiting():
+            for name in demand.waiting(WORTH):
                 line = self._pullers.get(name)
                 room = demand.room(name)
                 if line is None or not room:

@@ -1,8 +1,7 @@
 """The embedder: thumbnails in, vectors out.  One solo process per device and model.
 
-Two batches are in hand at a time: one runs under the lease, the next is read from disk and
-turned into a tensor meanwhile.  The worker writes to no database; it keeps each result until the
-catalog has committed it.
+While one batch runs under the lease, the next ones are read from disk and turned into tensors.
+The worker writes to no database; it keeps each result until the catalog has committed it.
 
 The model that serves is loaded at the start.  While another is built beside it there are tasks
 for both, a batch for one of them; the second is loaded with its first batch, and once it is no
@@ -52,6 +51,10 @@ from runtime.node import Line
 
 #: part of the time for draining that results may wait to be committed; the rest is for ending
 DRAIN_SHARE = 0.8
+#: batches to hold: one runs, `AHEAD` are read, three are on their way to be committed
+WINDOW = 6
+#: tensors in memory besides those of the batch that runs; 19 MB each for 32 pictures of 224 x 224
+AHEAD = 2
 #: how often it is looked whether a model is loaded that nobody needs
 SPARE_S = 20.0
 #: a second model that could not be loaded is not tried again before
@@ -80,9 +83,12 @@ class Embed(Actor):
         except ModelsError as error:
             raise ActorUnusable(str(error)) from error
         self._derived = Path(self.settings.derived)
-        self._puller = Puller(self.ref("scheduler"), "embed", 3 * max(self.settings.buckets))
+        batch = max(self.settings.buckets)
+        self._puller = Puller(self.ref("scheduler"), "embed", WINDOW * batch, batch)
         self._prepared: dict[int, Ready] = {}
+        self._taken = anyio.Event()  # one of them
         self._outbox = Outbox(self.ref("catalog"), self._puller.settle)
+        self._reading = anyio.Lock()  # one after the other: the first is ready twice as soon
         self._running = anyio.Lock()
         self._loading = anyio.Lock()
         self._refused: dict[str, tuple[float, ModelsError]] = {}  # when, and why
@@ -140,6 +146,7 @@ class Embed(Actor):
             for ready in self._prepared.values():
                 self._puller.settle(task.id for task in ready.tasks)
             self._prepared.clear()
+            self._taken.set()
 
     async def on_drain(self) -> None:
         """The batch that runs ends; its results are committed; what waits goes back."""
@@ -169,9 +176,13 @@ class Embed(Actor):
             failed: list[Result] = [Failed(task.id, "host", refused) for task in batch.tasks]
             ready = Ready([], np.empty((0,)), fitted)
         else:
-            failed, ready = await anyio.to_thread.run_sync(
-                self._read, fitted, batch.tasks, abandon_on_cancel=True
-            )
+            async with self._reading:
+                while len(self._prepared) >= AHEAD:
+                    self._taken = anyio.Event()
+                    await self._taken.wait()
+                failed, ready = await anyio.to_thread.run_sync(
+                    self._read, fitted, batch.tasks, abandon_on_cancel=True
+                )
         self._outbox.put(failed)
         if not self._puller.current(line):
             self._puller.settle(task.id for task in batch.tasks)
@@ -204,6 +215,7 @@ class Embed(Actor):
 
     async def _run(self, grant: Grant, line: Line) -> None:
         ready = self._prepared.pop(grant.batch, None)
+        self._taken.set()
         start = anyio.current_time()
         if ready is not None and ready.tasks:
             async with self._running:

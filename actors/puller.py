@@ -11,12 +11,12 @@ from runtime.node import Line, Ref
 
 
 class Puller:
-    """Work of one *kind* from one *provider*, at most *window* items at a time."""
+    """Work of one *kind* from one *provider*, at most *window* items at a time; see `Offer`."""
 
-    def __init__(self, provider: Ref, kind: Kind, window: int) -> None:
+    def __init__(self, provider: Ref, kind: Kind, window: int, step: int | None = None) -> None:
         self._provider = provider
         self._kind: Kind = kind
-        self._offer = Offer(window)
+        self._offer = Offer(window, step)
         self._changed = anyio.Event()
         self._closed = False
 

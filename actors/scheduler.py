@@ -27,6 +27,8 @@ from runtime.messages import Down
 from runtime.node import Line
 
 TICK_S = 0.25
+#: batches to hold from the catalog: six are with a worker, the others make leases few
+WINDOW = 12
 
 
 class Scheduler(Actor):
@@ -35,7 +37,7 @@ class Scheduler(Actor):
 
     async def on_start(self) -> None:
         self.settings: SchedulerSettings
-        self._core = SchedulerCore(self.settings.buckets, 4 * max(self.settings.buckets))
+        self._core = SchedulerCore(self.settings.buckets, WINDOW * max(self.settings.buckets))
         self._workers: dict[str, Line] = {}
         self._catalog = self.ref("catalog")
         self._changed = anyio.Event()

@@ -53,16 +53,16 @@ from runtime.priority import LOWEST, step_back
 LARGE = (4032, 3024)  # pixels: the usual telephone
 SMALL = (1200, 900)
 #: photos to embed for each one to decode: embedding is that much faster
-EMBEDS = 10
+EMBEDS = 20
 PICTURES = 3
 BATCH = 32  # the largest bucket of profile P1
 ROUNDS = 3
-POLL_S = 0.05
+POLL_S = 0.2
 PACK = ROOT / "models" / "packs" / "sketch"
 
 
 def main(*, n: int = 150, seed: int = 1) -> dict[str, Any]:
-    """Figures of *n* photos to decode and ten times as many to embed."""
+    """Figures of *n* photos to decode and twenty times as many to embed."""
     processes, threads = decode_processes(), inference_threads()
     random = np.random.default_rng(seed)
     rounds = []

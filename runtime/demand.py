@@ -54,13 +54,16 @@ class Offer:
 
     Args:
         window: most items to hold at once.
+        step: free places that are worth saying, half the window unless told otherwise: to say
+            each one alone would cost a message an item.
     """
 
     #: seconds after which the offer is said again although nothing changed
     REPEAT_S = 2.0
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, step: int | None = None) -> None:
         self.window = window
+        self._step = step or (window + 1) // 2
         self.delivery = 0  #: number of the last delivery seen
         self.outstanding: dict[int, None] = {}  #: ids in order of arrival
         self._said_at = float("-inf")
@@ -104,11 +107,10 @@ class Offer:
     def due(self, now: float) -> bool:
         """Is it time to say the offer?
 
-        Yes once half the window is free beyond what was offered (saying each freed place
-        alone would cost a message an item), or after `REPEAT_S`.
+        Yes once a step is free beyond what was offered, or after `REPEAT_S`.
         """
         freed = self.room - max(self._said_room, 0)
-        return now - self._said_at >= self.REPEAT_S or freed * 2 >= self.window
+        return now - self._said_at >= self.REPEAT_S or freed >= self._step
 
     def said(self, now: float) -> None:
         self._said_at = now
@@ -225,9 +227,18 @@ class Demand:
         del self._pullers[name]
         return puller.taken
 
-    def waiting(self) -> list[str]:
-        """Who has room, those with most of it first."""
-        names = [name for name in self._pullers if self.room(name)]
+    def waiting(self, part: float = 0.0) -> list[str]:
+        """Who has room, those with most of it first.
+
+        Args:
+            part: of its window that has to be free at least, for a provider to whom a delivery
+                is dear.
+        """
+        names = [
+            name
+            for name, each in self._pullers.items()
+            if (room := self.room(name)) and room >= part * each.window
+        ]
         return sorted(names, key=lambda name: (-self.room(name), name))
 
     def statistics(self) -> DemandStatistics:

@@ -16,7 +16,9 @@ import msgspec
 from actors.library.space import Space
 from actors.photo.facts import Facts
 
-Kind = Literal["decode", "embed"]
+Kind = Literal["decode", "embed", "face"]
+#: work for a device, in the order in which it gets one
+Class = Literal["embed", "face"]
 Fault = Literal["photo", "worker", "busy", "host"]
 
 
@@ -84,10 +86,11 @@ class DecodeTask(msgspec.Struct, frozen=True, array_like=True):
     mtime_ns: int
     ctime_ns: int
     suspect: bool = False  #: somebody died of it or beside it: run it alone
+    spool: Literal["", "new", "lost"] = ""  #: leave a larger picture for faces; see `photo.spool`
 
 
 class EmbedTask(msgspec.Struct, frozen=True, array_like=True):
-    """One content to be embedded in *space*; its thumbnails are found by *digest*."""
+    """One content for a model to look at; what decode left of it is found by *digest*."""
 
     id: int
     content: int
@@ -119,6 +122,18 @@ class DecodeTasks(Message, frozen=True, tag="decode_tasks"):
 class EmbedTasks(Message, frozen=True, tag="embed_tasks"):
     tasks: list[EmbedTask]
     delivery: int
+    kind: Class = "embed"
+
+
+class Upstream(Message, frozen=True, tag="upstream"):
+    """What may still become work for a device; told to the scheduler, and again every second.
+
+    *busy* names the stages that have something to do, of "scan", "decode" and the classes.
+    *final* says that nothing can come any more when they are through: nobody watches the folders.
+    """
+
+    busy: list[str]
+    final: bool = False
 
 
 class Executing(Message, frozen=True, tag="executing"):
@@ -147,6 +162,31 @@ class Embedded(msgspec.Struct, frozen=True, tag="embedded"):
     vector: bytes
 
 
+class FoundFace(msgspec.Struct, frozen=True, array_like=True):
+    """A face in a picture; lengths are parts of the upright picture's width and height."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+    landmarks: list[float]  #: x, y of five points, in the order of `models.faces.face`, or none
+    size: float  #: shorter side, pixels of the original
+    sharpness: float
+    yaw: float
+    roll: float
+    vector: bytes
+
+
+class Faced(msgspec.Struct, frozen=True, tag="faced"):
+    """Every face of a picture, best first."""
+
+    task: int
+    content: int
+    space: str
+    faces: list[FoundFace]
+
+
 class Skipped(msgspec.Struct, frozen=True, tag="skipped"):
     """Not a photo after all, seen from its bytes."""
 
@@ -167,16 +207,16 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 class ThumbnailLost(msgspec.Struct, frozen=True, tag="thumbnail_lost"):
-    """An embed task whose thumbnail is missing or torn; the photo is not to blame.
+    """A task whose thumbnail, or larger picture, is missing or torn; the photo is not to blame.
 
-    The catalog has the thumbnails made again and the task run after that.
+    The catalog has it made again and the task run after that.
     """
 
     task: int
     content: int
 
 
-Result = Decoded | Embedded | Skipped | Failed | ThumbnailLost
+Result = Decoded | Embedded | Faced | Skipped | Failed | ThumbnailLost
 
 
 class Results(Message, frozen=True, tag="results"):
@@ -193,7 +233,7 @@ class Committed(Message, frozen=True, tag="committed"):
 
 
 class Batch(Message, frozen=True, tag="batch"):
-    """Tasks to prepare now and to run when the lease comes, padded up to *bucket*.
+    """Tasks of one class to prepare now and to run when the lease comes, padded up to *bucket*.
 
     The number of the batch counts deliveries to this worker, as in `EmbedTasks`.
     """
@@ -590,6 +630,7 @@ AnyMessage = (
     | Pull
     | DecodeTasks
     | EmbedTasks
+    | Upstream
     | Executing
     | Results
     | Committed

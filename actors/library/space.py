@@ -1,5 +1,7 @@
 """What makes two vectors comparable."""
 
+from typing import Literal
+
 import msgspec
 
 
@@ -12,3 +14,4 @@ class Space(msgspec.Struct, frozen=True):
     preprocess: str
     precision: str  #: of the model; vectors are float32 in any case
     dimensions: int
+    kind: Literal["embed", "face"] = "embed"  #: of whole pictures, or of the faces in them

@@ -23,19 +23,21 @@ import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import anyio
 
 from actors.desk import BACKFILL, Desk
 from actors.library.errors import CatalogBusy, LibraryError
 from actors.library.reads import SpaceStatus, open_reader
+from actors.library.space import Space
 from actors.library.spaces import holds_enough
 from actors.library.writer import open_writer
 from actors.messages import (
     AnyMessage,
     AskStatus,
     CatalogStatus,
+    Class,
     Committed,
     DecodeTasks,
     Done,
@@ -43,6 +45,7 @@ from actors.messages import (
     EmbedTasks,
     EncodeText,
     Executing,
+    Faced,
     FeedAt,
     Follow,
     IndexStatus,
@@ -55,12 +58,14 @@ from actors.messages import (
     ScanStarted,
     Seen,
     SpaceState,
+    Upstream,
     UsePack,
     Vanished,
     Vectors,
 )
 from actors.progress import Meter
 from actors.settings import CatalogSettings
+from actors.spool import Spool
 from runtime import log, rundir
 from runtime.actor import Actor
 from runtime.demand import Demand
@@ -88,6 +93,8 @@ WORTH = 0.25
 #: for the index to say what it holds; for the text tower to load a model
 INDEX_S = 5.0
 TEXT_S = 120.0
+#: how often the larger pictures for faces are counted
+SPOOL_S = 5.0
 #: the folder of kept lines in the data directory
 LOGS = "logs"
 
@@ -109,7 +116,9 @@ class Catalog(Actor):
                 now_ns=time.time_ns(),
             )
             self._reader = await open_reader(self.settings.database)
-            await self._writer.begin_with(self.settings.space, time.time_ns())
+            for space in (self.settings.space, self.settings.faces):
+                if space is not None:
+                    await self._writer.begin_with(space, time.time_ns())
         except (CatalogBusy, ActorUnusable):
             raise  # Busy: somebody holds the write lock for a moment, so start again
         except LibraryError as error:
@@ -122,7 +131,8 @@ class Catalog(Actor):
             logs=Path(self.settings.data) / LOGS,
         )
         await self._desk.open()
-        self._demand: dict[Kind, Demand] = {"decode": Demand(), "embed": Demand()}
+        self._demand: dict[Kind, Demand] = {kind: Demand() for kind in get_args(Kind)}
+        self._spool = Spool(Path(self.settings.derived), self.settings.spool_bytes)
         self._dispatching: dict[Kind, anyio.Lock] = {kind: anyio.Lock() for kind in self._demand}
         self._pullers: dict[str, Line] = {}
         self._followers: dict[str, Line] = {}
@@ -139,6 +149,7 @@ class Catalog(Actor):
 
     async def run(self) -> None:
         self.tasks.start_soon(self._build)
+        self.tasks.start_soon(self._sweep)
         checkpoint_at = anyio.current_time() + CHECKPOINT_S
         while True:
             for kind in self._demand:
@@ -146,6 +157,7 @@ class Catalog(Actor):
             if anyio.current_time() >= checkpoint_at:
                 await self._writer.checkpoint()
                 checkpoint_at += CHECKPOINT_S
+            await self._tell_scheduler()
             await anyio.sleep(TICK_S)
 
     async def on_down(self, down: Down) -> None:
@@ -192,9 +204,12 @@ class Catalog(Actor):
                 for demand in self._demand.values():
                     demand.settled(tasks)
                 self._tell_followers()
-                self._dispatch_soon("embed")
-                if not all(isinstance(each, Embedded) for each in results):
+                for kind in get_args(Class):
+                    self._dispatch_soon(kind)
+                if not all(isinstance(each, Embedded | Faced) for each in results):
                     self._dispatch_soon("decode")
+                if looked_through := self._writer.take_looked_through():
+                    await self._spool.remove(looked_through)
                 if unwanted := self._writer.take_unwanted():
                     await self._desk.discard(unwanted)
                 return Committed(tasks)
@@ -273,6 +288,7 @@ class Catalog(Actor):
                 deliver: Callable[[int], DecodeTasks | EmbedTasks]
                 if kind == "decode":
                     decode = await self._writer.lease(kind, room, name, line.epoch, now_ns)
+                    decode = self._spool.admit(decode)
                     if decode and name in self._doubted:
                         decode = [*filter(None, [await self._reader.proof()]), *decode]
                     ids = [task.id for task in decode]
@@ -280,7 +296,7 @@ class Catalog(Actor):
                 else:
                     embed = await self._writer.lease(kind, room, name, line.epoch, now_ns)
                     ids = [task.id for task in embed]
-                    deliver = partial(EmbedTasks, embed)
+                    deliver = partial(EmbedTasks, embed, kind=kind)
                 if not ids:
                     return
                 if line.epoch != self._epoch_of(name):
@@ -315,7 +331,7 @@ class Catalog(Actor):
             spaces = [each for each in await self._reader.spaces() if each.state != "retired"]
             for each in spaces:
                 while await self._writer.backfill(each.space.name, BACKFILL, time.time_ns()):
-                    await self._dispatch("embed")
+                    await self._dispatch(each.space.kind)
             if not self._wanted.is_set():
                 self._backfilled = True
             pause_s = TICK_S
@@ -330,27 +346,28 @@ class Catalog(Actor):
     async def _take_over(self, building: SpaceStatus) -> bool:
         """Serve from the space *building* if it is complete, here and with who answers from it."""
         name = building.space.name
-        if await self._reader.waits(name):
+        if await self._reader.waits(building.space):
             return False
         spaces = await self._reader.spaces()
         vectors = {each.space.name: each.vectors for each in spaces}
-        before = sum(each.vectors for each in spaces if each.state == "active")
+        before = sum(
+            each.vectors
+            for each in spaces
+            if each.state == "active" and each.space.kind == building.space.kind
+        )
         if not holds_enough(vectors[name], before):
             self._hold(name, f"{before - vectors[name]} of {before} photos are missing in it")
             return False
         fault("catalog.complete")
         try:
-            if not await self._is_held(name, vectors[name]):
+            if not await self._is_held(building):
                 return False
-            asked = EncodeText(["photo"], building.space.pack)
-            spoken = await self.ref("text").ask(asked, TEXT_S)
+            if building.space.kind == "embed" and not await self._is_spoken(building.space):
+                return False
         except (PeerAway, PeerRestarted, DeadlinePassed, Busy):
             return False  # they come back
         except PeerRefused as error:
             self._hold(name, str(error))
-            return False
-        if not isinstance(spoken, Vectors) or spoken.space != name:
-            self._hold(name, f"the pack {building.space.pack} has another space by now")
             return False
         fault("catalog.switching")
         if not await self._writer.switch_space(name, time.time_ns()):
@@ -361,18 +378,56 @@ class Catalog(Actor):
         self._tell_followers()
         return True
 
-    async def _is_held(self, name: str, vectors: int) -> bool:
+    async def _is_held(self, building: SpaceStatus) -> bool:
+        """Does the index hold all of it?  Of faces there are as many as there are."""
         head = self._writer.statistics().feed_seq
+        least = building.vectors if building.space.kind == "embed" else 0
         status = await self.ref("index").ask(AskStatus(), INDEX_S)
         return isinstance(status, IndexStatus) and any(
-            each.space == name and each.whole and each.seq >= head and each.vectors >= vectors
+            each.space == building.space.name
+            and each.whole
+            and each.seq >= head
+            and each.vectors >= least
             for each in status.spaces
         )
+
+    async def _is_spoken(self, space: Space) -> bool:
+        """Can the text tower say things in it?"""
+        spoken = await self.ref("text").ask(EncodeText(["photo"], space.pack), TEXT_S)
+        if isinstance(spoken, Vectors) and spoken.space == space.name:
+            return True
+        self._hold(space.name, f"the pack {space.pack} has another space by now")
+        return False
 
     def _hold(self, name: str, reason: str) -> None:
         if self._held.get(name) != reason:
             log.logger().warning("held_back", space=name, reason=reason)
         self._held[name] = reason
+
+    # ── the way to a device ──
+
+    async def _sweep(self) -> None:
+        """Remove larger pictures whose faces were found before somebody died; then keep count."""
+        await self._spool.measure()
+        for some in self._spool.slices():
+            await self._spool.remove(await self._reader.looked_through(some))
+        while True:
+            await anyio.sleep(SPOOL_S)
+            await self._spool.measure()
+
+    async def _tell_scheduler(self) -> None:
+        """What may still become work for a device; it pulls, so that it is among the pullers."""
+        line = self._pullers.get("scheduler")
+        if line is None:
+            return
+        queues = await self._reader.queues()
+        scanned = set(self.settings.roots) <= self._walked.keys() and not self._walking
+        busy = [each.kind for each in queues if each.ready or each.leased]
+        if not (scanned and self._backfilled):
+            busy.append("scan")
+        upstream = Upstream(busy, final=not self.settings.watch)
+        with contextlib.suppress(PeerAway, Busy):  # said again in a second
+            line.tell(upstream)
 
     # ── news ──
 
@@ -404,6 +459,7 @@ class Catalog(Actor):
             feed_seq=statistics.feed_seq,
             decodes=statistics.decoded,
             embeds=statistics.embedded,
+            faces=statistics.faced,
             settled=scanned and idle and built and self._backfilled,
             paused=bool(self._desk.paused_since_ns),
             paused_since_ns=self._desk.paused_since_ns,
@@ -424,6 +480,7 @@ class Catalog(Actor):
             rate=rate,
             eta_seconds=round(left / rate) if rate and left > 0 else None,
             held=self._held.get(space.space.name, ""),
+            kind=space.space.kind,
         )
 
 

@@ -7,6 +7,7 @@ hand, and the catalog charges that task alone.
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -121,7 +122,9 @@ class Decode(Actor):
                 original = await in_thread(read_original, task.path)
                 if risky(original.name, original.data):
                     await self._catalog.ask(Executing([task.id]), COMMIT_S)
-                photo = await in_thread(decode_photo, original, self._derived)
+                photo = await in_thread(
+                    partial(decode_photo, original, self._derived, spool=task.spool)
+                )
         except TimeoutError:
             # No library can be interrupted; the page still names the task, so that dying here
             # charges it.

@@ -42,6 +42,7 @@ from actors.messages import (
     Used,
     UsePack,
 )
+from actors.photo.spool import remove_spooled
 from actors.photo.thumbnails import remove_pair
 
 #: letters a message; a path can have 4 KiB and a message has a limit
@@ -184,6 +185,7 @@ class Desk:
         await anyio.to_thread.run_sync(self._remove_pairs, digests)
 
     def _remove_pairs(self, digests: Sequence[bytes]) -> None:
+        remove_spooled(self._derived, digests)
         for digest in digests:
             remove_pair(self._derived, digest)
 

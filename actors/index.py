@@ -182,11 +182,14 @@ class Index(Actor):
             name = each.space.name
             self._retired.pop(name, None)
             if name not in self._views:
-                self._views[name] = View(self.settings, name, each.space.dimensions)
+                self._views[name] = View(
+                    self.settings, name, each.space.dimensions, each.space.kind
+                )
             if name not in self._running:
                 self._running.add(name)
                 self.tasks.start_soon(self._views[name].run, reader)
-            if each.state == "active" and self._serving != name:
+            serves = each.state == "active" and each.space.kind == "embed"
+            if serves and self._serving != name:
                 log.logger().info("serves", space=name)
                 self._serving = name
             self._appeared.set()

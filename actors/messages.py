@@ -307,7 +307,7 @@ class Nearest(Message, frozen=True, tag="nearest"):
 class Neighbours(Message, frozen=True, tag="neighbours"):
     """One list a query, best first; *scores* are cosines."""
 
-    contents: list[list[int]]
+    contents: list[list[int]]  #: or faces, in a space of faces
     scores: list[list[float]]
     seq: int  #: the feed position the answer stands for
     degraded: str = ""  #: "exact" while there is no graph
@@ -372,10 +372,11 @@ class SpaceState(msgspec.Struct, frozen=True):
     revision: str
     precision: str
     state: str  #: active: it serves; building; retired: it can be gone back to
-    vectors: int  #: photos that it can find
+    vectors: int  #: photos that it can find, or whose faces it knows
     rate: float | None = None  #: of one that is built, photos a second; None where not known
     eta_seconds: int | None = None  #: until it is complete; likewise
     held: str = ""  #: why a complete one does not take over
+    kind: Class = "embed"
 
 
 class CatalogStatus(Message, frozen=True, tag="catalog_status"):
@@ -391,6 +392,7 @@ class CatalogStatus(Message, frozen=True, tag="catalog_status"):
     paused_since_ns: int = 0
     spaces: list[SpaceState] = []
     photos: int = 0  #: different pictures, all of which a complete space holds
+    faces: int = 0  #: pictures whose faces were found since the tree started
 
 
 class HeldSpace(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ from models.pack import Pack, find_pack, load_pack
 
 BUSY_S = 5.0
 _SPACES = """
-    SELECT name, pack, state FROM spaces
+    SELECT * FROM spaces
     WHERE state != 'retired' OR EXISTS (
         SELECT 1 FROM counters
         WHERE kind = 'vector' AND counters.state = CAST(spaces.id AS TEXT) AND n > 0
@@ -38,6 +38,7 @@ class Chosen(msgspec.Struct, frozen=True):
     space: str
     pack: str
     state: str  #: active, building or retired
+    kind: str = "embed"  #: of pictures, or "face"
 
 
 def chosen(database: Path) -> list[Chosen]:
@@ -45,19 +46,41 @@ def chosen(database: Path) -> list[Chosen]:
 
     None where there is no library.
     """
-    rows: list[tuple[str, str, str]] = []
+    rows: list[sqlite3.Row] = []
     with contextlib.suppress(sqlite3.Error):
         connection = sqlite3.connect(
             f"file:{quote(str(database))}?mode=ro", uri=True, timeout=BUSY_S
         )
         with contextlib.closing(connection):
+            connection.row_factory = sqlite3.Row
             rows = connection.execute(_SPACES).fetchall()
-    return [Chosen(*row) for row in rows]
+    # A library that no newer program has opened yet knows no kinds.
+    return [
+        Chosen(row["name"], row["pack"], row["state"], dict(row).get("kind", "embed"))
+        for row in rows
+    ]
 
 
-def serving(database: Path) -> Chosen | None:
-    """The space that answers; None where there is no library yet."""
-    return next((each for each in chosen(database) if each.state == "active"), None)
+def serving(database: Path, kind: str = "embed") -> Chosen | None:
+    """The space of *kind* that answers; None where there is no library yet, or none of it."""
+    spaces = (each for each in chosen(database) if each.kind == kind)
+    return next((each for each in spaces if each.state == "active"), None)
+
+
+def faces_of(pack: Pack) -> Space | None:
+    """What the vectors of the faces are that *pack* finds; None where it finds none."""
+    if pack.faces is None or pack.faces.detect is None or pack.faces.recognise is None:
+        return None
+    found, known = pack.faces.detect, pack.faces.recognise
+    return Space(
+        name=known.space,
+        pack=pack.name,
+        revision=pack.revision,
+        preprocess=f"{found.kind}-{found.size}",
+        precision=known.precision,
+        dimensions=known.dimensions,
+        kind="face",
+    )
 
 
 def space_of(pack: Pack) -> Space:
@@ -84,12 +107,16 @@ class Packs:
         folders: where they lie, the first one first.
         first: folder of the one that serves a new library.
         database: file of the catalog; "" where there is none.
+        kind: of the spaces that count here.
     """
 
-    def __init__(self, folders: Sequence[str], first: str, database: str) -> None:
+    def __init__(
+        self, folders: Sequence[str], first: str, database: str, kind: str = "embed"
+    ) -> None:
         self._folders = [Path(each) for each in folders]
         self._first = Path(first)
         self._database = Path(database) if database else None
+        self._kind = kind
 
     def find(self, name: str) -> Pack:
         """The pack *name*; the first one where that is "".
@@ -103,14 +130,18 @@ class Packs:
 
     def serving(self) -> str:
         """Name of the pack that serves now, "" for the first one."""
-        found = serving(self._database) if self._database is not None else None
+        found = serving(self._database, self._kind) if self._database is not None else None
         return "" if found is None else found.pack
 
     def open(self) -> set[str]:
         """Names of the packs that serve or are built; nothing where nobody can tell."""
         if self._database is None:
             return set()
-        return {each.pack for each in chosen(self._database) if each.state != "retired"}
+        return {
+            each.pack
+            for each in chosen(self._database)
+            if each.state != "retired" and each.kind == self._kind
+        }
 
     def is_demo(self, name: str) -> bool:
         """Does it understand drawings only?"""

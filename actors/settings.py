@@ -13,6 +13,9 @@ class CatalogSettings(msgspec.Struct, frozen=True):
     space: Space  #: for a library that has none yet
     roots: list[bytes]  #: absolute paths of the folders of originals
     derived: str = ""  #: where the thumbnails lie
+    faces: Space | None = None  #: for a library that has none of that kind yet
+    spool_bytes: int = 5 << 30  #: of larger pictures for faces at most; above it none is left
+    watch: bool = True  #: photos may come at any time
 
 
 class IndexSettings(msgspec.Struct, frozen=True):

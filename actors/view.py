@@ -1,4 +1,4 @@
-"""One space of the index: its vectors, kept beside the catalog's feed.
+"""One space of the index: its vectors, of contents or of faces, kept beside the catalog's feed.
 
 From a snapshot, or from all live vectors; then by the feed from there on.  `run` is its life;
 until it has read everything once it is not `whole`, and what it answers is a part.
@@ -18,7 +18,9 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.library.faces import NUMBER_BITS
 from actors.library.reads import FeedRow, Reader
+from actors.messages import Class
 from actors.sealing import Sealing
 from actors.settings import IndexSettings
 from actors.vectors import snapshot
@@ -47,10 +49,14 @@ class View:
         settings: of the index, but for its space and dimensions.
         space: name of the space.
         dimensions: components of its vectors.
+        kind: of its vectors: one of each content, or one of each face in it.
     """
 
-    def __init__(self, settings: IndexSettings, space: str, dimensions: int) -> None:
+    def __init__(
+        self, settings: IndexSettings, space: str, dimensions: int, kind: Class = "embed"
+    ) -> None:
         self.space = space
+        self.kind = kind
         self.dimensions = dimensions
         self.seq = 0  #: applied up to here
         self.whole = False  #: a snapshot or all vectors were read
@@ -182,16 +188,38 @@ class View:
                 [row.content for row in added], [row.vector for row in added if row.vector]
             )
         if removed:
-            await self.shared.change(self.shared.index.remove, np.array(removed, np.int64))
+            await self._remove(np.array(removed, np.int64))
         self.seq = rows[-1].seq
         fault("index.applied")
 
     async def _add(self, contents: list[int], vectors: list[bytes]) -> None:
         ids: NDArray[np.int64] = np.array(contents, np.int64)
-        matrix = np.frombuffer(b"".join(vectors), "<f4").reshape(len(contents), -1)
+        if self.kind == "embed":
+            matrix = np.frombuffer(b"".join(vectors), "<f4").reshape(len(contents), -1)
+        else:
+            ids, matrix = self._faces(ids, vectors)
+        if not len(ids):
+            return
         await self.shared.change(self.shared.index.add, ids, matrix)
         if self._sealing is not None:
             self._sealing.look()
+
+    def _faces(
+        self, contents: NDArray[np.int64], joint: list[bytes]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The ids and vectors of all faces of *contents*; see `library.faces`."""
+        face = np.dtype([("number", "<u4"), ("vector", "<f4", (self.dimensions,))])
+        each = [np.frombuffer(value, face) for value in joint]
+        rows = np.concatenate(each)
+        of = np.repeat(contents, [len(some) for some in each])
+        return of << NUMBER_BITS | rows["number"], rows["vector"]
+
+    async def _remove(self, contents: NDArray[np.int64]) -> None:
+        ids = contents
+        if self.kind == "face":
+            held = await self.shared.look(self.shared.index.ids)
+            ids = held[np.isin(held >> NUMBER_BITS, contents)]
+        await self.shared.change(self.shared.index.remove, ids)
 
     # ── snapshots ──
 

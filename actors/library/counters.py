@@ -1,8 +1,8 @@
 """What is counted as it changes, so that no screen ever waits for a count.
 
     kind            state                     what
-    decode, embed   ready, leased, parked,    tasks of that kind in that state
-                    done, dead, dropped
+    decode, embed,  ready, leased, parked,    tasks of that kind in that state
+    face            done, dead, dropped
     file            live                      files that are not missing
     file            skipped                   … of which have a skip reason
     file            linked                    … of which are linked to a content

@@ -35,6 +35,7 @@ from actors.library.schema import (
     FORGOTTEN,
     contents,
     directories,
+    faces,
     files,
     forgotten,
     library,
@@ -105,6 +106,7 @@ _ORPHANS = select(contents.c.id).where(
 )
 _DIGESTS = select(contents.c.id, contents.c.digest).where(contents.c.id.in_(values()))
 _TASKS_OF = select(tasks.c.id, tasks.c.kind, tasks.c.state).where(tasks.c.content.in_(values()))
+_DELETE_FACES = delete(faces).where(faces.c.content == bindparam("gone"))
 _DELETE_VECTORS = delete(vectors).where(vectors.c.content == bindparam("gone"))
 _EMPTY_OUT = (
     update(contents)
@@ -237,6 +239,7 @@ async def _erase(tx: Transaction, gone: list[int]) -> list[bytes]:
         tx.count(row.kind, row.state, -1)
     await tx.write(_DELETE_TASK, [{"task": row.id} for row in waiting])
     await tx.write(_DELETE_VECTORS, [{"gone": content} for content in gone])
+    await tx.write(_DELETE_FACES, [{"gone": content} for content in gone])
     nothing: list[dict[str, Any]] = [
         {"gone": content, "nothing": os.urandom(32)} for content in gone
     ]

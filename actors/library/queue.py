@@ -58,7 +58,7 @@ from actors.library.schema import (
 from actors.library.statements import Record, values
 from actors.library.storable import line, tail
 from actors.library.transaction import Transaction
-from actors.messages import DecodeTask, EmbedTask, Failed, Fault, Kind
+from actors.messages import Class, DecodeTask, EmbedTask, Failed, Fault, Kind
 
 #: A task that took its process down this often is not tried again.
 CRASHES: Final = 3
@@ -69,7 +69,7 @@ LETTERS: Final = 10_000
 #: busy system says nothing about the photo: it gets twenty tries (over an hour) before it ends
 #: as a dead letter too, which it must at some time so that the queue can run empty.
 ATTEMPTS: Final[Mapping[Fault, int]] = {"worker": 5, "busy": 20}
-#: How long an embed task waits for its thumbnail to be made again, if nobody wakes it earlier:
+#: How long a task waits for its thumbnail to be made again, if nobody wakes it earlier:
 #: the file may go away or turn out to be broken meanwhile.
 REMAKE_NS: Final = 60_000_000_000
 #: A thumbnail that was made this often and is lost again will not stay.
@@ -138,24 +138,43 @@ _EXECUTE = (
     .values(executing_run=bindparam("run"), updated_ns=bindparam("now_ns"))
 )
 
+_face = tasks.alias("face_task")
 _AGE = (tasks.c.priority.desc(), tasks.c.id)
 #: Of those that are no suspects, and of those that are.
 _TURNS: Final = {False: _AGE, True: (tasks.c.crash_attempts, *_AGE)}
 _DECODE_PAYLOAD = select(
-    tasks, roots.c.path.label("root"), directories.c.path.label("directory"), files.c.name
+    tasks,
+    roots.c.path.label("root"),
+    directories.c.path.label("directory"),
+    files.c.name,
+    exists(select(spaces.c.id).where(spaces.c.kind == "face", spaces.c.state != "retired")).label(
+        "faces_wanted"
+    ),
+    exists(
+        select(_face.c.id).where(
+            _face.c.content == files.c.content,
+            _face.c.kind == "face",
+            _face.c.last_error == LOST,
+            _face.c.state.in_(("ready", "parked")),
+        )
+    ).label("spool_lost"),
 ).select_from(
     tasks.join(files, tasks.c.file == files.c.id)
     .join(directories, files.c.directory == directories.c.id)
     .join(roots, directories.c.root == roots.c.id)
 )
-_EMBED_PAYLOAD = select(
+_LOOK_PAYLOAD = select(
     tasks, contents.c.digest, contents.c.width, contents.c.height, spaces.c.pack
 ).select_from(
     tasks.join(contents, tasks.c.content == contents.c.id).join(
         spaces, tasks.c.space == spaces.c.id
     )
 )
-_PAYLOAD: Final[Mapping[Kind, Select[Any]]] = {"decode": _DECODE_PAYLOAD, "embed": _EMBED_PAYLOAD}
+_PAYLOAD: Final[Mapping[Kind, Select[Any]]] = {
+    "decode": _DECODE_PAYLOAD,
+    "embed": _LOOK_PAYLOAD,
+    "face": _LOOK_PAYLOAD,
+}
 
 _LEASED = select(tasks).where(state_is("leased"))
 _LEASED_TO = _LEASED.where(
@@ -200,12 +219,12 @@ _DECODES_OF = (
     .where(files.c.content.in_(values()), files.c.missing_since_ns.is_(None))
     .group_by(files.c.content, tasks.c.state)
 )
-_WAITING_EMBEDS = (
+_WAITING_LOOKS = (
     select(tasks)
     .select_from(tasks.join(spaces, spaces.c.id == tasks.c.space))
     .where(
         tasks.c.content.in_(values()),
-        tasks.c.kind == "embed",
+        tasks.c.kind.in_(get_args(Class)),
         tasks.c.last_error == LOST,
         tasks.c.state.in_(("parked", "ready")),
         spaces.c.state != "retired",
@@ -324,16 +343,17 @@ async def lease_decodes(tx: Transaction, n: int, owner: str, epoch: int) -> list
             mtime_ns=row.mtime_ns,
             ctime_ns=row.ctime_ns,
             suspect=row.suspect,
+            spool="lost" if row.spool_lost else "new" if row.faces_wanted else "",
         )
         for row in rows
     ]
 
 
-async def lease_embeds(
-    tx: Transaction, n: int, owner: str, epoch: int, *, space: int | None
+async def lease_looks(
+    tx: Transaction, kind: Class, n: int, owner: str, epoch: int, *, space: int | None
 ) -> list[EmbedTask]:
-    """Up to *n* contents for *owner* to embed, in *space* or in any; see `_lease`."""
-    rows = await _lease(tx, "embed", n, _to(owner, epoch), space=space)
+    """Up to *n* contents for *owner* to look at, for *space* or any of *kind*; see `_lease`."""
+    rows = await _lease(tx, kind, n, _to(owner, epoch), space=space)
     return [
         EmbedTask(
             id=row.id,
@@ -627,7 +647,7 @@ async def _remake(
 
 
 async def lost(tx: Transaction, rows: Sequence[Record]) -> None:
-    """Embed tasks whose thumbnail was not there: to be made again, and the task run after that.
+    """Tasks whose thumbnail, or larger picture, was not there: made again, then the task run.
 
     A loss is not the photo's fault and not charged; that the same thumbnail is lost again after
     it was made is, so that a disk which keeps nothing ends in dead letters.  A photo that has no
@@ -658,8 +678,8 @@ async def lost(tx: Transaction, rows: Sequence[Record]) -> None:
 
 
 async def wake(tx: Transaction, of_contents: Iterable[int]) -> None:
-    """Embed *of_contents* whose thumbnails were lost: they were made again, or can be now."""
-    rows = await tx.read_each(_WAITING_EMBEDS, sorted(set(of_contents)))
+    """Look at *of_contents* whose thumbnails were lost: they were made again, or can be now."""
+    rows = await tx.read_each(_WAITING_LOOKS, sorted(set(of_contents)))
     await _change(tx, _WAKE, [(row, {"new_state": "ready"}) for row in rows])
 
 

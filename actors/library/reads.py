@@ -33,6 +33,7 @@ from sqlalchemy.engine import URL, make_url
 from actors.library import database
 from actors.library.counters import recount
 from actors.library.errors import CatalogNotReady, translated
+from actors.library.faces import face_id, parts_of, vector_of
 from actors.library.paths import absolute
 from actors.library.places import within
 from actors.library.schema import (
@@ -42,6 +43,7 @@ from actors.library.schema import (
     contents,
     counters,
     directories,
+    faces,
     feed,
     files,
     library,
@@ -53,7 +55,7 @@ from actors.library.schema import (
 )
 from actors.library.space import Space
 from actors.library.statements import SLICE, Record, values
-from actors.messages import DecodeTask, Kind, QueueStatus, Totals
+from actors.messages import Class, DecodeTask, Kind, QueueStatus, Totals
 from actors.photo.facts import Facts
 from runtime.blame import PROOF
 
@@ -61,7 +63,7 @@ from runtime.blame import PROOF
 NEWEST: Final = 20
 #: Directories asked for by one statement of `Reader.known`.
 DIRECTORIES: Final = 256
-KINDS: Final[tuple[Kind, ...]] = ("decode", "embed")
+KINDS: Final[tuple[Kind, ...]] = ("decode", "embed", "face")
 
 
 class FeedRow(NamedTuple):
@@ -86,6 +88,21 @@ class HitRow(NamedTuple):
     width: int
     height: int
     digest: bytes
+
+
+class FaceRow(NamedTuple):
+    """A face, and where it is: parts of the upright picture's width and height."""
+
+    id: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+    size: float  #: shorter side, pixels of the original
+    sharpness: float
+    yaw: float
+    roll: float
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -143,7 +160,8 @@ class LibraryInfo(msgspec.Struct, frozen=True):
 
 _here: Final = files.c.missing_since_ns.is_(None)
 _space: Final = select(spaces.c.id).where(spaces.c.name == bindparam("space")).scalar_subquery()
-_active: Final = select(spaces.c.id).where(spaces.c.state == "active").scalar_subquery()
+_serves_pictures: Final = (spaces.c.state == "active") & (spaces.c.kind == "embed")
+_active: Final = select(spaces.c.id).where(_serves_pictures).scalar_subquery()
 
 
 def _is_live(content: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -181,6 +199,33 @@ _VECTORS_OF = (
     )
     .order_by(vectors.c.content)
     .limit(bindparam("n"))
+)
+_faces_serve: Final = (
+    select(spaces.c.id).where(spaces.c.state == "active", spaces.c.kind == "face").scalar_subquery()
+)
+_FACES = (
+    select(faces)
+    .where(faces.c.content.in_(values()), faces.c.space == _faces_serve)
+    .order_by(faces.c.content, faces.c.score.desc())
+)
+_FACE_VECTOR = (
+    select(spaces.c.name, spaces.c.dimensions, vectors.c.vector)
+    .select_from(vectors.join(spaces, spaces.c.id == vectors.c.space))
+    .where(
+        vectors.c.content == bindparam("content"),
+        vectors.c.space == _faces_serve,
+        _is_live(vectors.c.content),
+    )
+)
+_LOOKED_THROUGH = select(contents.c.digest).where(
+    contents.c.digest.in_(values()),
+    ~exists(
+        select(tasks.c.id).where(
+            tasks.c.content == contents.c.id,
+            tasks.c.kind == "face",
+            tasks.c.state.in_(("ready", "leased")),
+        )
+    ),
 )
 _PLACE = (roots.c.path.label("root"), directories.c.path.label("directory"), files.c.name)
 _HITS = (
@@ -279,8 +324,7 @@ _UNEMBEDDED = (
     .where(
         contents.c.id > bindparam("after"),
         # What lies below the mark is still to be given its task.
-        contents.c.id
-        >= select(spaces.c.backfill_below).where(spaces.c.state == "active").scalar_subquery(),
+        contents.c.id >= select(spaces.c.backfill_below).where(_serves_pictures).scalar_subquery(),
         _is_live(contents.c.id),
         ~exists(
             select(vectors.c.content).where(
@@ -345,11 +389,13 @@ def _contents_given_up(state: ColumnElement[bool]) -> ScalarSelect[int]:
 _SPACES = select(spaces, _counter("vector", cast(spaces.c.id, Text)).label("vectors")).order_by(
     spaces.c.id
 )
-_SERVING = select(spaces.c.name, spaces.c.pack).where(spaces.c.state == "active")
+_SERVING = select(spaces.c.name, spaces.c.pack).where(
+    spaces.c.state == "active", spaces.c.kind == bindparam("of_kind")
+)
 _WAITS = (
     select(tasks.c.id)
     .where(
-        tasks.c.kind == "embed",
+        tasks.c.kind == bindparam("of_kind"),
         tasks.c.space == _space,
         or_(state_is("ready"), state_is("leased")),
     )
@@ -512,6 +558,36 @@ class Reader:
             ],
         )
 
+    # ── faces ───────────────────────────────────────────────────────────────────────────────
+
+    async def faces(self, wanted: Sequence[int]) -> dict[int, list[FaceRow]]:
+        """The faces of each content, by the model that serves, best first.
+
+        A content that was not looked at is left out, as is one without faces.
+        """
+        found: dict[int, list[FaceRow]] = {}
+        for start in range(0, len(wanted), SLICE):
+            for row in await self._rows(_FACES, values=wanted[start : start + SLICE]):
+                face = FaceRow(
+                    face_id(row.content, row.number),
+                    *(getattr(row, name) for name in FaceRow._fields[1:]),
+                )
+                found.setdefault(row.content, []).append(face)
+        return found
+
+    async def face_vector(self, face: int) -> tuple[str, bytes] | None:
+        """(space, vector) of a face, None where there is no such face now."""
+        content, number = parts_of(face)
+        for row in await self._rows(_FACE_VECTOR, content=content):
+            vector = vector_of(row.vector, number, row.dimensions)
+            if vector is not None:
+                return row.name, vector
+        return None
+
+    async def looked_through(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Those of *digests* in which nobody is about to look for faces."""
+        return [row.digest for row in await self._rows(_LOOKED_THROUGH, values=digests)]
+
     # ── how it stands ───────────────────────────────────────────────────────────────────────
 
     async def info(self) -> LibraryInfo:
@@ -532,15 +608,15 @@ class Reader:
             for row in await self._rows(_SPACES)
         ]
 
-    async def serving(self) -> Serving | None:
-        """The active space; None where there is none yet."""
-        for row in await self._rows(_SERVING):
+    async def serving(self, kind: Class = "embed") -> Serving | None:
+        """The active space of *kind*; None where there is none yet."""
+        for row in await self._rows(_SERVING, of_kind=kind):
             return Serving(row.name, row.pack)
         return None
 
-    async def waits(self, space: str) -> bool:
-        """Is there still something to be embedded in *space*?"""
-        return bool(await self._rows(_WAITS, space=space))
+    async def waits(self, space: Space) -> bool:
+        """Is there still something to be looked at for *space*?"""
+        return bool(await self._rows(_WAITS, space=space.name, of_kind=space.kind))
 
     async def photos(self) -> int:
         """How many different pictures there are."""

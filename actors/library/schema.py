@@ -17,6 +17,10 @@ history has to be told apart.  `tasks.id` is AUTOINCREMENT for that reason: a la
 deleted task must never meet a newer task under the same id.  All other tasks belong to
 (content, kind, space); a space stands for one revision of a model and its preprocessing.
 
+A space of kind "embed" has one vector of each content, one of kind "face" those of all faces in
+it, which may be none: so both are built, followed, retired and forgotten by the same statements.
+`library.faces` says how faces are numbered and how their vectors lie in one value.
+
 Times are nanoseconds of `time.time_ns`.  Paths are bytes.  Vectors are float32, little-endian.
 """
 
@@ -41,7 +45,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 #: The revision in `migrations/versions` that these tables are; revisions are numbered 0001, 0002, …
-VERSION: Final = 2
+VERSION: Final = 3
 
 State = Literal["ready", "leased", "parked", "done", "dead", "dropped"]
 SpaceState = Literal["building", "active", "retired"]
@@ -155,6 +159,7 @@ spaces = Table(
     Column("state", Text, nullable=False),
     # Contents with a smaller id may still lack a task; NULL: none was looked at, 0: complete.
     Column("backfill_below", BigInteger),
+    Column("kind", Text, nullable=False, server_default="embed"),  # or "face"
 )
 
 vectors = Table(
@@ -163,6 +168,26 @@ vectors = Table(
     Column("content", Id, ForeignKey("contents.id"), primary_key=True, autoincrement=False),
     Column("space", Id, ForeignKey("spaces.id"), primary_key=True, autoincrement=False),
     Column("vector", LargeBinary, nullable=False),
+)
+
+# Of which content and which of its faces: together the number by which a face is known. Lengths
+# are parts of the upright picture's width and height.
+faces = Table(
+    "faces",
+    metadata,
+    Column("content", Id, ForeignKey("contents.id"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("space", Id, ForeignKey("spaces.id"), primary_key=True, autoincrement=False),
+    Column("left", Float, nullable=False),
+    Column("top", Float, nullable=False),
+    Column("right", Float, nullable=False),
+    Column("bottom", Float, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("landmarks", LargeBinary, nullable=False),  # x, y of five points, float32, or nothing
+    Column("size", Float, nullable=False),  # shorter side, pixels of the original
+    Column("sharpness", Float, nullable=False),
+    Column("yaw", Float, nullable=False),
+    Column("roll", Float, nullable=False),
 )
 
 tasks = Table(

@@ -9,28 +9,41 @@ A result that contradicts its task (another space, a vector of the wrong length,
 none) is the worker's fault and treated as such: it must cost one task and never the batch.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import bindparam, select, update
 
-from actors.library import feed, queue, spaces
+from actors.library import faces, feed, queue, spaces
 from actors.library.schema import contents, files, tasks, vectors
 from actors.library.schema import spaces as spaces_table
 from actors.library.statements import Record, values
 from actors.library.storable import INT32, INT64, cleaned, line
 from actors.library.transaction import Transaction
-from actors.messages import Decoded, Embedded, Failed, Result, Skipped, ThumbnailLost
+from actors.messages import (
+    Decoded,
+    Embedded,
+    Faced,
+    Failed,
+    FoundFace,
+    Result,
+    Skipped,
+    ThumbnailLost,
+)
 
 #: Bytes of a BLAKE3 digest.
 DIGEST: Final = 32
 #: Bytes of a float32.
 FLOAT: Final = 4
+#: Numbers that five points are.
+LANDMARKS: Final = 10
 
 _UNSETTLED = (
     select(
         tasks,
+        contents.c.digest,
         files.c.size.label("file_size"),
         files.c.mtime_ns.label("file_mtime_ns"),
         files.c.ctime_ns.label("file_ctime_ns"),
@@ -41,9 +54,9 @@ _UNSETTLED = (
         spaces_table.c.dimensions,
     )
     .select_from(
-        tasks.outerjoin(files, tasks.c.file == files.c.id).outerjoin(
-            spaces_table, tasks.c.space == spaces_table.c.id
-        )
+        tasks.outerjoin(files, tasks.c.file == files.c.id)
+        .outerjoin(spaces_table, tasks.c.space == spaces_table.c.id)
+        .outerjoin(contents, tasks.c.content == contents.c.id)
     )
     .where(tasks.c.id.in_(values()), tasks.c.state.not_in(("done", "dropped")))
 )
@@ -66,6 +79,7 @@ _HAVE_VECTOR = select(vectors.c.content, vectors.c.space).where(vectors.c.conten
 class Settled(msgspec.Struct, frozen=True):
     """What a list of results came to; *decoded* and *embedded* count what was new.
 
+    *faced* are the digests of pictures whose faces are known now.
     *unwanted* are the digests of pictures that nobody asked for any more: their file was changed
     or forgotten while it was decoded, and their thumbnails belong to no photo.
     """
@@ -73,6 +87,7 @@ class Settled(msgspec.Struct, frozen=True):
     tasks: list[int]
     decoded: int
     embedded: int
+    faced: list[bytes]
     unwanted: list[bytes]
 
 
@@ -93,7 +108,7 @@ def contradiction(row: Record, result: Result) -> str | None:
             0 <= small <= INT64 and 0 <= large <= INT64
         ):
             return f"thumbnails of {small} and {large} bytes"
-        case ThumbnailLost() if row.kind != "embed":
+        case ThumbnailLost() if row.kind == "decode":
             return f"a lost thumbnail for a task of kind {row.kind}"
         case ThumbnailLost() if result.content != row.content:
             return f"a lost thumbnail of content {result.content} instead of {row.content}"
@@ -107,7 +122,28 @@ def contradiction(row: Record, result: Result) -> str | None:
             return f"a vector in space {result.space!r} instead of {row.space_name!r}"
         case Embedded() if len(result.vector) != FLOAT * row.dimensions:
             return f"a vector of {len(result.vector)} bytes instead of {FLOAT * row.dimensions}"
+        case Faced() if row.kind != "face":
+            return f"faces for a task of kind {row.kind}"
+        case Faced() if result.content != row.content:
+            return f"faces of content {result.content} instead of {row.content}"
+        case Faced() if result.space != row.space_name:
+            return f"faces in space {result.space!r} instead of {row.space_name!r}"
+        case Faced(faces=found) if any(_is_no_face(face, row.dimensions) for face in found):
+            return "a face with a wrong vector, box or number of landmarks"
     return None
+
+
+def _is_no_face(face: FoundFace, dimensions: int) -> bool:
+    numbers = (
+        *(face.left, face.top, face.right, face.bottom),
+        *(face.score, face.size, face.sharpness, face.yaw, face.roll),
+        *face.landmarks,
+    )
+    return (
+        len(face.vector) != FLOAT * dimensions
+        or len(face.landmarks) not in {0, LANDMARKS}
+        or not all(map(math.isfinite, numbers))
+    )
 
 
 def _weight(result: Result) -> int:
@@ -134,6 +170,7 @@ async def settle(tx: Transaction, results: Iterable[Result]) -> Settled:
     decoded: list[tuple[Record, Decoded]] = []
     skipped: list[tuple[Record, Skipped]] = []
     embedded: list[tuple[Record, Embedded]] = []
+    faced: list[tuple[Record, Faced]] = []
     failed: list[tuple[Record, Failed]] = []
     lost: list[Record] = []
     for task, row in unsettled.items():
@@ -147,14 +184,17 @@ async def settle(tx: Transaction, results: Iterable[Result]) -> Settled:
                 skipped.append((row, result))
             case Embedded():
                 embedded.append((row, result))
+            case Faced():
+                faced.append((row, result))
             case ThumbnailLost():
                 lost.append(row)
             case Failed():
                 failed.append((row, result))
 
     await _commit_files(tx, decoded, skipped)
-    await _commit_vectors(tx, embedded)
-    await queue.finish(tx, [row for row, _ in (*decoded, *skipped, *embedded)])
+    await _commit_vectors(tx, {(row.content, row.space): result.vector for row, result in embedded})
+    await _commit_faces(tx, faced)
+    await queue.finish(tx, [row for row, _ in (*decoded, *skipped, *embedded, *faced)])
     await queue.fail(tx, failed)
     await queue.lost(tx, lost)
     committed = {row.id for row, _ in decoded}
@@ -168,6 +208,7 @@ async def settle(tx: Transaction, results: Iterable[Result]) -> Settled:
         tasks=list(by_task),
         decoded=len(decoded),
         embedded=len(embedded),
+        faced=[row.digest for row, _ in faced],
         unwanted=sorted(strays - known),
     )
 
@@ -245,15 +286,12 @@ async def _contents(tx: Transaction, decoded: Sequence[tuple[Record, Decoded]]) 
         [_content(first[digest][1], tx.now_ns) for digest in new],
     )
     ids |= {row.digest: int(row.id) for row in await tx.read_each(_KNOWN, new)}
-    await queue.add(
-        tx,
-        "embed",
-        [
-            {"content": ids[digest], "space": space, "priority": first[digest][0].priority}
-            for space in await spaces.open_spaces(tx)
+    for space in await spaces.open_spaces(tx):
+        works = [
+            {"content": ids[digest], "space": space.id, "priority": first[digest][0].priority}
             for digest in new
-        ],
-    )
+        ]
+        await queue.add(tx, space.kind, works)
     return ids
 
 
@@ -270,9 +308,17 @@ def _content(result: Decoded, now_ns: int) -> dict[str, Any]:
     }
 
 
-async def _commit_vectors(tx: Transaction, embedded: Sequence[tuple[Record, Embedded]]) -> None:
+async def _commit_faces(tx: Transaction, faced: Sequence[tuple[Record, Faced]]) -> None:
+    """Keep the faces of pictures that have none yet in that space."""
+    found = {(row.content, row.space): result.faces for row, result in faced}
+    have = await tx.read_each(_HAVE_VECTOR, sorted({content for content, _ in found}))
+    for content, space in have:
+        found.pop((content, space), None)
+    await _commit_vectors(tx, await faces.commit(tx, found))
+
+
+async def _commit_vectors(tx: Transaction, offered: Mapping[tuple[int, int], bytes]) -> None:
     """Keep the vectors that are new and tell the feed of those whose content is live."""
-    offered = {(row.content, row.space): result.vector for row, result in embedded}
     have = await tx.read_each(_HAVE_VECTOR, sorted({content for content, _ in offered}))
     new = sorted(offered.keys() - {(content, space) for content, space in have})
     await tx.write(

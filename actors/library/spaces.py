@@ -1,5 +1,8 @@
 """Vector spaces: one revision of a model with one preprocessing, whose vectors compare.
 
+There are two kinds, of whole pictures and of the faces in them; each has its own spaces, and what
+follows is true of each kind apart.
+
 The first space is *active*: searches are answered from it.  The one that the owner wants instead
 is *building* beside it, is given a task for every content, and becomes active in one transaction
 once nothing is left to do for it; the one before is *retired* and keeps its vectors and its tasks
@@ -26,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from actors.library import feed, queue
+from actors.library import faces, feed, queue
 from actors.library.errors import SpaceConflict, UnknownSpace
 from actors.library.schema import (
     FORGOTTEN,
@@ -53,7 +56,11 @@ LACKING_SHARE: Final = 100
 
 _ALL = select(spaces)
 # "active" sorts before "building"
-_OPEN = select(spaces.c.id).where(spaces.c.state != "retired").order_by(spaces.c.state)
+_OPEN = (
+    select(spaces.c.id, spaces.c.kind)
+    .where(spaces.c.state != "retired")
+    .order_by(spaces.c.kind, spaces.c.state)
+)
 _NAMED = select(spaces).where(spaces.c.name == bindparam("named"))
 _INSERT = insert(spaces).returning(spaces.c.id)
 _REOPEN = (
@@ -71,8 +78,9 @@ _SET_MARK = (
 
 
 def _tasks_in(state: State) -> ColumnElement[bool]:
-    """Embed tasks of a space in *state*; there can be a million."""
-    return state_is(state) & (tasks.c.kind == "embed") & (tasks.c.space == bindparam("of_space"))
+    """Tasks of a space in *state*; there can be a million."""
+    kind = tasks.c.kind == bindparam("of_kind")  # without it no index leads there
+    return state_is(state) & kind & (tasks.c.space == bindparam("of_space"))
 
 
 _MOVED: Final[tuple[State, ...]] = ("ready", "leased", "parked")
@@ -91,11 +99,13 @@ _MOVE_FROM: Final = {
     )
     for state in _MOVED
 }
-_OF_STATE = select(spaces).where(spaces.c.state == bindparam("of_state"))
+_OF_STATE = select(spaces).where(
+    spaces.c.state == bindparam("of_state"), spaces.c.kind == bindparam("of_kind")
+)
 _WAITING = (
     select(tasks.c.id)
     .where(
-        tasks.c.kind == "embed",
+        tasks.c.kind == bindparam("of_kind"),
         tasks.c.space == bindparam("space"),
         or_(state_is("ready"), state_is("leased")),
     )
@@ -109,7 +119,9 @@ _SOME_VECTORS = (
     .limit(bindparam("n"))
 )
 _TASKS_AMONG = select(tasks.c.id, tasks.c.kind, tasks.c.state).where(
-    tasks.c.content.in_(values()), tasks.c.kind == "embed", tasks.c.space == bindparam("space")
+    tasks.c.content.in_(values()),
+    tasks.c.kind == bindparam("of_kind"),
+    tasks.c.space == bindparam("space"),
 )
 _DELETE_TASK = delete(tasks).where(tasks.c.id == bindparam("task"))
 _DELETE_VECTOR = delete(vectors).where(
@@ -122,7 +134,7 @@ _BELOW = (
         exists(
             select(tasks.c.id).where(
                 tasks.c.content == contents.c.id,
-                tasks.c.kind == "embed",
+                tasks.c.kind == bindparam("of_kind"),
                 tasks.c.space == bindparam("space"),
             )
         ).label("tasked"),
@@ -150,9 +162,9 @@ async def identify(tx: Transaction, name: str) -> Record:
     return rows[0]
 
 
-async def open_spaces(tx: Transaction) -> list[int]:
-    """The spaces for which new contents are embedded, the active one first."""
-    return [row.id for row in await tx.read(_OPEN)]
+async def open_spaces(tx: Transaction) -> list[Record]:
+    """(id, kind) of those that look at new contents; pictures first, and the active ones."""
+    return list(await tx.read(_OPEN))
 
 
 async def begin(tx: Transaction, space: Space) -> None:
@@ -164,7 +176,7 @@ async def begin(tx: Transaction, space: Space) -> None:
     Raises:
         SpaceConflict: see `register`.
     """
-    serving = [row for row in await tx.read(_ALL) if row.state == "active"]
+    serving = await tx.read(_OF_STATE, of_state="active", of_kind=space.kind)
     if not serving or serving[0].name == space.name:
         await register(tx, space)
     elif serving[0].pack == space.pack:
@@ -182,7 +194,7 @@ async def use(tx: Transaction, space: Space, who: str, *, at_once: bool = False)
         SpaceConflict: see `register`.
     """
     await register(tx, space)
-    for row in await tx.read(_OF_STATE, of_state="building"):
+    for row in await tx.read(_OF_STATE, of_state="building", of_kind=space.kind):
         if row.name != space.name:
             await retire(tx, row)
     await queue.note(tx, who, f"wants {space.name} of the pack {space.pack} to serve")
@@ -199,10 +211,10 @@ async def switch(tx: Transaction, name: str, who: str) -> bool:
     row = await identify(tx, name)
     if row.state != "building" or row.backfill_below != 0:
         return False
-    if await tx.read(_WAITING, space=row.id):
+    if await tx.read(_WAITING, space=row.id, of_kind=row.kind):
         return False
     held = {each.state: each.n for each in await tx.read(_VECTORS)}
-    serving = await tx.read(_OF_STATE, of_state="active")
+    serving = await tx.read(_OF_STATE, of_state="active", of_kind=row.kind)
     before = sum(held.get(str(each.id), 0) for each in serving)
     if not holds_enough(held.get(str(row.id), 0), before):
         return False
@@ -231,27 +243,28 @@ async def register(tx: Transaction, space: Space) -> int:
             if known != wanted:
                 raise SpaceConflict(f"space {space.name!r} is {known}, so it cannot be {wanted}")
             if row.state == "retired":
-                await _reopen(tx, row.id, "building")
+                await _reopen(tx, row, "building")
             return int(row.id)
-    state: SpaceState = "building" if any(row.state == "active" for row in everything) else "active"
+    served = any(row.state == "active" and row.kind == space.kind for row in everything)
+    state: SpaceState = "building" if served else "active"
     inserted = await tx.connection.execute(_INSERT, [wanted | {"state": state}])
     return int(inserted.scalar_one())
 
 
-async def _reopen(tx: Transaction, space: int, state: SpaceState) -> None:
+async def _reopen(tx: Transaction, space: Record, state: SpaceState) -> None:
     # Contents that came while it was retired have no task: the backfill starts from the newest.
-    await tx.write(_REOPEN, [{"space": space, "new_state": state}])
+    await tx.write(_REOPEN, [{"space": space.id, "new_state": state}])
     await _move_all(tx, space, "parked", "ready")
 
 
-async def _move_all(tx: Transaction, space: int, before: State, after: State) -> None:
+async def _move_all(tx: Transaction, space: Record, before: State, after: State) -> None:
     """Put all tasks of *space* that are in one state into another, in the database itself."""
-    n = int((await tx.read(_N_IN[before], of_space=space))[0][0])
+    of = {"of_space": space.id, "of_kind": space.kind}
+    n = int((await tx.read(_N_IN[before], **of))[0][0])
     if n:
-        row = {"of_space": space, "new_state": after, "now_ns": tx.now_ns}
-        await tx.write(_MOVE_FROM[before], [row])
-        tx.count("embed", before, -n)
-        tx.count("embed", after, n)
+        await tx.write(_MOVE_FROM[before], [of | {"new_state": after, "now_ns": tx.now_ns}])
+        tx.count(space.kind, before, -n)
+        tx.count(space.kind, after, n)
 
 
 async def activate(tx: Transaction, name: str, who: str) -> None:
@@ -259,11 +272,10 @@ async def activate(tx: Transaction, name: str, who: str) -> None:
     chosen = await identify(tx, name)
     if chosen.state == "active":
         return
-    for row in await tx.read(_ALL):
-        if row.state == "active":
-            await retire(tx, row)
+    for row in await tx.read(_OF_STATE, of_state="active", of_kind=chosen.kind):
+        await retire(tx, row)
     if chosen.state == "retired":
-        await _reopen(tx, chosen.id, "active")
+        await _reopen(tx, chosen, "active")
     else:
         await tx.write(_ACTIVATE, [{"space": chosen.id}])
     await queue.note(tx, who, f"made {name} the active space")
@@ -272,8 +284,8 @@ async def activate(tx: Transaction, name: str, who: str) -> None:
 async def retire(tx: Transaction, row: Record) -> None:
     """Embed nothing more for this space; its vectors stay."""
     await tx.write(_RETIRE, [{"space": row.id}])
-    await _move_all(tx, row.id, "ready", "parked")
-    await _move_all(tx, row.id, "leased", "parked")
+    await _move_all(tx, row, "ready", "parked")
+    await _move_all(tx, row, "leased", "parked")
 
 
 async def drop(tx: Transaction, name: str, after: int, n: int) -> list[int]:
@@ -292,11 +304,12 @@ async def drop(tx: Transaction, name: str, after: int, n: int) -> list[int]:
         )
     gone = [each.content for each in await tx.read(_SOME_VECTORS, space=row.id, after=after, n=n)]
     await feed.append(tx, "remove", [(each, row.id) for each in await feed.live(tx, gone)])
-    done = await tx.read_each(_TASKS_AMONG, gone, space=row.id)
+    done = await tx.read_each(_TASKS_AMONG, gone, space=row.id, of_kind=row.kind)
     for task in done:
         tx.count(task.kind, task.state, -1)
     await tx.write(_DELETE_TASK, [{"task": each.id} for each in done])
     await tx.write(_DELETE_VECTOR, [{"gone": each, "in_space": row.id} for each in gone])
+    await faces.drop(tx, [(each, row.id) for each in gone])
     return gone
 
 
@@ -312,10 +325,10 @@ async def backfill(tx: Transaction, name: str, n: int) -> int:
     below = space.backfill_below
     if below is None:
         below = ((await tx.connection.execute(_NEWEST)).scalar() or 0) + 1
-    rows = await tx.read(_BELOW, space=space.id, below=below, n=n)
+    rows = await tx.read(_BELOW, space=space.id, below=below, n=n, of_kind=space.kind)
     await queue.add(
         tx,
-        "embed",
+        space.kind,
         [
             {"content": row.id, "space": space.id, "priority": BACKFILL_PRIORITY}
             for row in rows

@@ -22,13 +22,15 @@ from actors.library.schema import feed, library
 from actors.library.schema import spaces as spaces_table
 from actors.library.space import Space
 from actors.library.transaction import Transaction
-from actors.messages import DecodeTask, EmbedTask, Kind, Result, SeenFile
+from actors.messages import Class, DecodeTask, EmbedTask, Kind, Result, SeenFile
 from runtime.faults import fault
 
 _FEED_HEAD = select(func.coalesce(func.max(feed.c.seq), 0))
 _PAUSED = select(library.c.paused_ns)
 _PAUSE = update(library).values(paused_ns=bindparam("since_ns"))
-_ACTIVE = select(spaces_table.c.id).where(spaces_table.c.state == "active")
+_ACTIVE = select(spaces_table.c.id).where(
+    spaces_table.c.state == "active", spaces_table.c.kind == "embed"
+)
 
 
 class WriterStatistics(msgspec.Struct, frozen=True):
@@ -37,6 +39,7 @@ class WriterStatistics(msgspec.Struct, frozen=True):
     feed_seq: int
     decoded: int
     embedded: int
+    faced: int
 
 
 async def open_writer(url: str, *, run: str, epoch: int, now_ns: int) -> "Writer":
@@ -69,10 +72,12 @@ class Writer:
         self._feed_seq = 0
         self._decoded = 0
         self._embedded = 0
+        self._faced = 0
         self._unwanted: list[bytes] = []
+        self._looked_through: list[bytes] = []
 
     def statistics(self) -> WriterStatistics:
-        return WriterStatistics(self._feed_seq, self._decoded, self._embedded)
+        return WriterStatistics(self._feed_seq, self._decoded, self._embedded, self._faced)
 
     @asynccontextmanager
     async def _transaction(self, now_ns: int) -> AsyncIterator[Transaction]:
@@ -157,7 +162,7 @@ class Writer:
     @overload
     async def lease(
         self,
-        kind: Literal["embed"],
+        kind: Class,
         n: int,
         owner: str,
         epoch: int,
@@ -179,13 +184,13 @@ class Writer:
 
         Ordinary tasks come before suspects, urgent ones before patient ones, old before new; of
         suspects those first that had fewer deaths.
-        Embed tasks come from every space that is not retired, or from *space* only.
+        Those of a class come from every space that is not retired, or from *space* only.
         """
         async with self._transaction(now_ns) as tx:
             of = None if space is None else int((await spaces.identify(tx, space)).id)
             if kind == "decode":
                 return await queue.lease_decodes(tx, n, owner, epoch)
-            return await queue.lease_embeds(tx, n, owner, epoch, space=of)
+            return await queue.lease_looks(tx, kind, n, owner, epoch, space=of)
 
     async def executing(self, tasks: Iterable[int], now_ns: int) -> list[int]:
         """See `queue.executing`."""
@@ -198,8 +203,15 @@ class Writer:
             settled = await settling.settle(tx, results)
         self._decoded += settled.decoded
         self._embedded += settled.embedded
+        self._faced += len(settled.faced)
         self._unwanted += settled.unwanted
+        self._looked_through += settled.faced
         return settled.tasks
+
+    def take_looked_through(self) -> list[bytes]:
+        """Digests of pictures whose faces were found, since this was asked last."""
+        looked_through, self._looked_through = self._looked_through, []
+        return looked_through
 
     def take_unwanted(self) -> list[bytes]:
         """Digests of pictures that were decoded for nobody, since this was asked last."""

@@ -1,6 +1,6 @@
 """One file's untrusted bytes to facts and thumbnails: all that a decode process does.
 
-    bytes ─► original ─► raster, sensor ─► pixels ─► thumbnails
+    bytes ─► original ─► raster, sensor ─► pixels ─► thumbnails, spool
              (digest)       └─► metadata ─► facts
 
 Blocking, and without side effects but the thumbnails; knows no process, queue or database.
@@ -9,14 +9,16 @@ Whatever the bytes are, the outcome is a `Photo` or one of the errors in `errors
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from actors.photo import pixels
 from actors.photo.errors import BadPhoto, Busy, Unread, while_writing
 from actors.photo.facts import Facts
 from actors.photo.limits import DEFAULT_LIMITS, Limits
 from actors.photo.original import Original, read_original
 from actors.photo.raster import BLOCKS_AFTER_PIXELS, LABELS, Picture, pillow_alone, read_picture
 from actors.photo.sensor import read_raw
+from actors.photo.spool import SIDE, write_spool
 from actors.photo.thumbnails import LARGE, find_pair, write_pair
 
 
@@ -42,17 +44,28 @@ def read_photo(path: bytes | str, derived: Path, *, limits: Limits = DEFAULT_LIM
     return decode_photo(read_original(path, limits), derived, limits=limits)
 
 
-def decode_photo(original: Original, derived: Path, *, limits: Limits = DEFAULT_LIMITS) -> Photo:
+def decode_photo(
+    original: Original,
+    derived: Path,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    spool: Literal["", "new", "lost"] = "",
+) -> Photo:
     """The second half of `read_photo`, which alone is risky: reading bytes never is.
 
     A pair of thumbnails that exists is kept, and then only what the file says is read, without
     its pixels: a copied file or one with new permissions costs a hash.
+
+    With *spool* the picture for faces is left too: beside new thumbnails, or in any case because
+    it was lost.
     """
     pair = find_pair(derived, original.digest)
-    with_pixels = pair is None or original.container in BLOCKS_AFTER_PIXELS
+    spooling = spool == "lost" or (spool == "new" and pair is None)
+    with_pixels = pair is None or spooling or original.container in BLOCKS_AFTER_PIXELS
+    side = SIDE if spooling else LARGE
     try:
         with pillow_alone(limits):
-            picture = _decode(original, limits, with_pixels=with_pixels)
+            picture = _decode(original, limits, side=side, with_pixels=with_pixels)
     except Unread:
         raise
     except MemoryError as error:
@@ -60,20 +73,23 @@ def decode_photo(original: Original, derived: Path, *, limits: Limits = DEFAULT_
     except Exception as error:
         label = LABELS[original.container]
         raise BadPhoto(f"damaged: the {label} cannot be decoded") from error
-    if pair is None:
-        assert picture.image is not None
-        try:
-            pair = write_pair(derived, original.digest, picture.image, damaged=picture.damaged)
-        except OSError as error:
-            raise while_writing(error) from error
+    try:
+        if spooling and picture.image is not None:
+            write_spool(derived, original.digest, picture.image)
+        if pair is None:
+            assert picture.image is not None
+            image = pixels.shrink(picture.image, LARGE)
+            pair = write_pair(derived, original.digest, image, damaged=picture.damaged)
+    except OSError as error:
+        raise while_writing(error) from error
     return Photo(original.digest, _facts(original.container, picture), pair.small, pair.large)
 
 
-def _decode(original: Original, limits: Limits, *, with_pixels: bool) -> Picture:
+def _decode(original: Original, limits: Limits, *, side: int, with_pixels: bool) -> Picture:
     if original.container == "raw":
-        return read_raw(original.data, side=LARGE, limits=limits, with_pixels=with_pixels)
+        return read_raw(original.data, side=side, limits=limits, with_pixels=with_pixels)
     return read_picture(
-        original.container, original.data, side=LARGE, limits=limits, with_pixels=with_pixels
+        original.container, original.data, side=side, limits=limits, with_pixels=with_pixels
     )
 
 

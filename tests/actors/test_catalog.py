@@ -60,6 +60,7 @@ def catalog():
     catalog._dispatching = {"decode": anyio.Lock()}
     catalog._pullers, catalog._followers = {}, {}
     catalog._doubted = set()
+    catalog._spool = SimpleNamespace(admit=lambda tasks: tasks)
     return catalog
 
 

@@ -49,7 +49,7 @@ def added(data):
         {"catalog.seen": 1, "writer.commit": 12, "catalog.results": 2, "catalog.committed": 3},
         {
             "decode.begun": 4,
-            "outbox.send": 3,
+            "outbox.send": 1,
             "outbox.answered": 2,
             "scheduler.granted": 1,
             "embed.begun": 1,

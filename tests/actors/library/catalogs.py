@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import hashlib
+import struct
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +16,10 @@ from actors.messages import (
     DecodeTask,
     Embedded,
     EmbedTask,
+    Faced,
     Failed,
     Fault,
+    FoundFace,
     Result,
     SeenFile,
     Totals,
@@ -26,6 +29,7 @@ from actors.photo.facts import Facts
 SECOND = 1_000_000_000
 ROOT = b"/photos"
 CLIP = Space("clip", "clip-b32", "r1", "p1", "fp32", 4)
+FACES = Space("faces", "people", "r1", "p1", "fp32", 2, "face")
 FACTS = Facts("jpeg", 40, 30, taken_at="2019-03-21T11:04:22")
 
 
@@ -85,6 +89,9 @@ class Catalog:
     async def embeds(self, n: int = 100, owner: str = "embed", **of: str) -> list[EmbedTask]:
         return await self.writer.lease("embed", n, owner, 1, self.now, **of)
 
+    async def looks(self, n: int = 100, owner: str = "face") -> list[EmbedTask]:
+        return await self.writer.lease("face", n, owner, 1, self.now)
+
     async def settle(self, *results: Result) -> list[int]:
         return await self.writer.settle(results, self.now)
 
@@ -136,6 +143,17 @@ def digest_of(what: bytes) -> bytes:
 def decoded(task: DecodeTask, holds: bytes | None = None) -> Decoded:
     what = task.path.rpartition(b"/")[2] if holds is None else holds
     return Decoded(task.id, digest_of(what), FACTS, 256, 1024)
+
+
+def found(left: float = 0.1, fill: int = 1, space: Space = FACES, side: float = 0.2) -> FoundFace:
+    """A face whose box has that left side; all are as high as they are wide."""
+    vector = struct.pack(f"<{space.dimensions}f", *[fill] * space.dimensions)
+    box = (left, 0.1, left + side, 0.1 + side)
+    return FoundFace(*box, 0.9, [0.5] * 10, 40.0, 7.0, 0.1, 0.0, vector)
+
+
+def faced(task: EmbedTask, *faces: FoundFace, space: Space = FACES) -> Faced:
+    return Faced(task.id, task.content, space.name, list(faces))
 
 
 def embedded(task: EmbedTask, space: Space = CLIP, fill: int = 1) -> Embedded:

@@ -21,8 +21,8 @@ NEXT = """
 from alembic import op
 import sqlalchemy as sa
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade():
@@ -44,10 +44,10 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def write(more: str = "pass") -> None:
         scripts = tmp_path / "scripts 100%"
         shutil.copytree(migration.SCRIPTS, scripts)
-        (scripts / "versions" / "v0003_next.py").write_text(NEXT.format(more=more))
+        (scripts / "versions" / "v0004_next.py").write_text(NEXT.format(more=more))
         monkeypatch.setattr(migration, "SCRIPTS", scripts)
         for module in ("database", "reads"):
-            monkeypatch.setattr(f"actors.library.{module}.VERSION", 3)
+            monkeypatch.setattr(f"actors.library.{module}.VERSION", 4)
 
     return write
 
@@ -128,11 +128,11 @@ async def test_an_upgrade_keeps_everything_and_a_copy_of_the_old(
     await catalog.die()  # so that the newest rows are still in the journal
     next_version()
     await catalog.open()
-    assert await database.version_at(make_url(catalog.url)) == 3
+    assert await database.version_at(make_url(catalog.url)) == 4
     assert (await catalog.totals()).indexed == 1
     assert rows(tmp_path / "catalog.sqlite", "SELECT name, stars FROM files") == [(b"a.jpg", None)]
-    copy = tmp_path / "catalog.sqlite.before-3"
-    assert rows(copy, "SELECT version_num FROM alembic_version") == [("0002",)]
+    copy = tmp_path / "catalog.sqlite.before-4"
+    assert rows(copy, "SELECT version_num FROM alembic_version") == [("0003",)]
     assert rows(copy, "SELECT content, length(vector) FROM vectors") == [(1, 16)]
     assert rows(copy, "PRAGMA integrity_check") == [("ok",)]
 
@@ -146,7 +146,7 @@ async def test_a_library_of_the_first_version_is_upgraded_with_all_it_holds(
     await catalog.open()
     assert (await catalog.totals()).indexed == 1
     assert (await catalog.reader.info()).paused_ns is None
-    copy = tmp_path / "catalog.sqlite.before-2"
+    copy = tmp_path / "catalog.sqlite.before-3"
     assert rows(copy, "SELECT version_num FROM alembic_version") == [("0001",)]
 
 
@@ -160,7 +160,7 @@ async def test_an_upgrade_that_fails_halfway_changes_nothing(
         with pytest.raises(RuntimeError, match="power failure"):
             await catalog.open()
     assert "stars" not in str(rows(tmp_path / "catalog.sqlite", "SELECT sql FROM sqlite_schema"))
-    assert rows(tmp_path / "catalog.sqlite", "SELECT * FROM alembic_version") == [("0002",)]
+    assert rows(tmp_path / "catalog.sqlite", "SELECT * FROM alembic_version") == [("0003",)]
 
 
 async def test_an_upgrade_that_loses_references_is_rolled_back(
@@ -178,11 +178,11 @@ async def test_a_half_copy_never_bears_the_name_of_a_whole_one(
     catalog: Catalog, tmp_path: Path, next_version
 ):
     await catalog.close()
-    (tmp_path / "catalog.sqlite.before-3.partial").write_bytes(b"half a copy")
+    (tmp_path / "catalog.sqlite.before-4.partial").write_bytes(b"half a copy")
     next_version()
     await catalog.open()
-    assert rows(tmp_path / "catalog.sqlite.before-3", "PRAGMA integrity_check") == [("ok",)]
-    assert not (tmp_path / "catalog.sqlite.before-3.partial").exists()
+    assert rows(tmp_path / "catalog.sqlite.before-4", "PRAGMA integrity_check") == [("ok",)]
+    assert not (tmp_path / "catalog.sqlite.before-4.partial").exists()
     await catalog.writer.dispose()
     await catalog.reader.close()
     await catalog.open()

@@ -13,11 +13,11 @@ from sqlalchemy import event
 
 from actors.library.space import Space
 from actors.messages import ThumbnailLost
-from tests.actors.library.catalogs import ROOT, Catalog, decoded, embedded
+from tests.actors.library.catalogs import FACES, ROOT, Catalog, decoded, embedded, faced, found
 
 pytestmark = pytest.mark.anyio
 
-GROWING = ("files", "directories", "contents", "vectors", "tasks", "feed")
+GROWING = ("files", "directories", "contents", "vectors", "faces", "tasks", "feed")
 #: An index of what is leased holds no more than all windows together.
 SMALL = "USING INDEX tasks_leased"
 #: What was parked with its space is looked for only when its owner wants that space back.
@@ -89,7 +89,16 @@ async def live(catalog: Catalog) -> None:
     await reader.known_digests([bytes(32)])
     await writer.register_space(Space("b", "b", "1", "1", "fp32", 4), now)
     await writer.backfill("b", 100, now)
-    await reader.waits("b")
+    await reader.waits(Space("b", "b", "1", "1", "fp32", 4))
+    await writer.register_space(FACES, now)
+    await writer.backfill("faces", 100, now)
+    looks = await catalog.looks()
+    await catalog.settle(*[faced(task, found()) for task in looks[1:]])
+    await catalog.settle(*[ThumbnailLost(task.id, task.content) for task in looks[:1]])
+    await catalog.settle(*[decoded(task) for task in await catalog.decodes()])
+    assert await reader.faces([1, 2])
+    await reader.face_vector(1 << 12)
+    await reader.looked_through([bytes(32)])
     await reader.serving()
     await reader.photos()
     third = Space("c", "c", "1", "1", "fp32", 4)

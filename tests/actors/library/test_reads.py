@@ -47,6 +47,7 @@ async def test_an_empty_library_answers_everything_with_nothing(catalog: Catalog
     assert await reader.queues() == [
         QueueStatus("decode", 0, 0, 0, 0),
         QueueStatus("embed", 0, 0, 0, 0),
+        QueueStatus("face", 0, 0, 0, 0),
     ]
 
 

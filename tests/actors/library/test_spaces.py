@@ -289,7 +289,7 @@ async def test_a_model_that_fails_at_every_photo_never_serves(catalog: Catalog):
     await catalog.writer.use_space(SIGLIP, catalog.now)
     await fill(catalog, "siglip")
     await catalog.fail(await catalog.embeds(), "photo")
-    assert not await catalog.reader.waits("siglip")
+    assert not await catalog.reader.waits(SIGLIP)
     assert not await switch(catalog, "siglip")
 
 

@@ -51,7 +51,7 @@ from actors.client import Client, NotRunning, Run
 from actors.console import Console, event_record
 from actors.library.paths import printable
 from actors.logs.journal import Journal
-from actors.messages import CatalogStatus, Status, Totals
+from actors.messages import CatalogStatus, Class, Status, Totals
 from actors.packs import serving, space_of
 from actors.settings import (
     CatalogSettings,
@@ -99,6 +99,7 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
     derived, database = str(settings.library.derived), settings.library.database
     roots = [os.fsencode(each) for each in settings.originals]
     buckets = list(settings.embed.buckets)
+    classes: dict[Class, list[int]] = {"embed": buckets, "face": list(settings.faces.buckets)}
     decoders = tuple(f"decode.{n}" for n in range(settings.decode.processes))
     workers = ("ingest", *decoders, "scheduler", "embed")
     device = "cpu:0" if settings.device.gpu < 0 else f"cuda:{settings.device.gpu}"
@@ -171,9 +172,10 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
                 "inference",
                 child(
                     "scheduler",
-                    SchedulerSettings(buckets, device),
+                    SchedulerSettings(classes, device, settings.scheduler.settle),
                     "catalog",
                     "embed",
+                    "face",
                     nice=BACKGROUND,
                 ),
                 child(
@@ -411,7 +413,8 @@ def _is_a_photos_fault(name: str, kind: ExitClass, executing: list[int]) -> bool
     """
     if name.startswith("decode."):
         return bool(executing) and kind is not ExitClass.GPU
-    return name == "embed" and bool(executing) and kind not in {ExitClass.GPU, ExitClass.OOM}
+    excusable = kind not in {ExitClass.GPU, ExitClass.OOM}
+    return name in {"embed", "face"} and bool(executing) and excusable
 
 
 def _settled(status: Status, catalog: CatalogStatus) -> bool:

@@ -229,7 +229,7 @@ class Committed(Message, frozen=True, tag="committed"):
     tasks: list[int]
 
 
-# ── scheduler ⇄ embed ───────────────────────────────────────────────────────────────────────
+# ── scheduler ⇄ embed, face ──────────────────────────────────────────────────────────────────
 
 
 class Batch(Message, frozen=True, tag="batch"):
@@ -353,7 +353,10 @@ class Link(Message, frozen=True, tag="link"):
 
 
 class AskStatus(Message, frozen=True, tag="ask_status"):
-    """Answered by gateway, catalog and index with `Status`, `CatalogStatus`, `IndexStatus`."""
+    """Answered `Status`, `CatalogStatus`, `IndexStatus` or `SchedulerStatus`.
+
+    By the gateway, the catalog, the index, the scheduler, in that order.
+    """
 
 
 class QueueStatus(msgspec.Struct, frozen=True):
@@ -408,6 +411,24 @@ class IndexStatus(Message, frozen=True, tag="index_status"):
     seq: int
     degraded: str = ""
     spaces: list[HeldSpace] = []  #: all that it holds; the first four fields are of the active one
+
+
+class ClassStatus(msgspec.Struct, frozen=True):
+    """One class of work for a device."""
+
+    kind: Class
+    queued: int  #: tasks that the scheduler holds and no worker does
+    batches: int  #: that workers prepare, hold ready or run
+    open: bool  #: it may have the device
+    reason: str = ""  #: why it waits, "" when it does not
+
+
+class SchedulerStatus(Message, frozen=True, tag="scheduler_status"):
+    """Who may use the device; the classes in the order in which they get it."""
+
+    classes: list[ClassStatus]
+    leases: int  #: granted so far
+    busy_s: float  #: seconds the device was leased
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
@@ -653,6 +674,7 @@ AnyMessage = (
     | AskStatus
     | CatalogStatus
     | IndexStatus
+    | SchedulerStatus
     | Status
     | AskTotals
     | Totals

@@ -1,23 +1,28 @@
 """The scheduler: leases of the device, batches for the workers.
 
-A thin shell around `actors.scheduling`: it pulls tasks from the catalog, hears the workers'
-offers, and sends what the core decides.
+A thin shell around `actors.scheduling`: it pulls tasks of each class from the catalog, hears
+what is upstream and what the workers offer, and sends what the core decides.
 """
 
 from typing import Any, ClassVar
 
 import anyio
 
+from actors.batching import Batching, SendBatch
 from actors.messages import (
     AnyMessage,
+    AskStatus,
     Batch,
+    Class,
     EmbedTasks,
     Grant,
+    Message,
     Prepared,
     Pull,
     Released,
+    Upstream,
 )
-from actors.scheduling import Effect, SchedulerCore, SendBatch, SendGrant
+from actors.scheduling import Effect, SchedulerCore, SendGrant
 from actors.settings import SchedulerSettings
 from runtime.actor import Actor
 from runtime.errors import Busy, PeerAway
@@ -37,7 +42,12 @@ class Scheduler(Actor):
 
     async def on_start(self) -> None:
         self.settings: SchedulerSettings
-        self._core = SchedulerCore(self.settings.buckets, WINDOW * max(self.settings.buckets))
+        classes = [
+            Batching(kind, buckets, WINDOW * max(buckets))
+            for kind, buckets in self.settings.classes.items()
+        ]
+        self._core = SchedulerCore(classes, self.settings.settle_s)
+        self._asking: set[Class] = set()  # the catalog was told that there is room for these
         self._workers: dict[str, Line] = {}
         self._catalog = self.ref("catalog")
         self._changed = anyio.Event()
@@ -46,7 +56,8 @@ class Scheduler(Actor):
         while True:
             now = anyio.current_time()
             self._carry_out(self._core.tick(now))
-            self._say_offer(now)
+            for kind in self._core.kinds:
+                self._say_offer(kind, now)
             pause = self._core.next_tick_s(now)
             with anyio.move_on_after(TICK_S if pause is None else min(pause + 0.001, TICK_S)):
                 await self._changed.wait()
@@ -54,23 +65,31 @@ class Scheduler(Actor):
 
     async def on_up(self, name: str) -> None:
         if name == "catalog":
-            self._core.offer.renew()
+            self._asking.clear()
+            for kind in self._core.kinds:
+                self._core.offer(kind).renew()
             self._changed.set()
 
     async def on_down(self, down: Down) -> None:
-        self._workers.pop(down.name, None)
         now = anyio.current_time()
+        if down.name == "catalog":
+            self._carry_out(self._core.upstream_lost(now))
+            return
+        self._workers.pop(down.name, None)
         oom = down.exit_class == ExitClass.OOM
         self._carry_out(
             self._core.worker_died(down.name, down.incarnation, down.executing, now, oom=oom)
         )
 
-    async def handle(self, message: Any, line: Line) -> None:
+    async def handle(self, message: Any, line: Line) -> Message | None:
         now = anyio.current_time()
         match message:
-            case EmbedTasks(tasks, delivery):
-                if line.epoch == self._catalog.incarnation:
-                    self._carry_out(self._core.tasks_arrived(delivery, tasks, now))
+            case EmbedTasks(tasks, delivery, kind):
+                if self._is_from_catalog(line):
+                    self._carry_out(self._core.tasks_arrived(kind, delivery, tasks, now))
+            case Upstream():
+                if self._is_from_catalog(line):
+                    self._carry_out(self._core.upstream_is(message, now))
             case Pull():
                 self._workers[line.name] = line
                 self._carry_out(self._core.worker_pulls(line.name, line.epoch, message, now))
@@ -78,19 +97,33 @@ class Scheduler(Actor):
                 self._carry_out(self._core.worker_prepared(line.name, batch, now))
             case Released(batch, lease):
                 self._carry_out(self._core.worker_released(line.name, batch, lease, now))
+            case AskStatus():
+                return self._core.status(now)
             case _:
                 raise NotImplementedError(type(message).__name__)
         self._changed.set()
+        return None
 
-    def _say_offer(self, now: float) -> None:
-        offer = self._core.offer
-        if not offer.due(now):
+    def _is_from_catalog(self, line: Line) -> bool:
+        """Does *line* belong to the catalog that is there now?"""
+        return line.name == "catalog" and line.epoch == self._catalog.incarnation
+
+    def _say_offer(self, kind: Class, now: float) -> None:
+        """Ask for work of *kind*; while it has to wait, say only what is held of it already."""
+        offer, asks = self._core.offer(kind), self._core.is_open(kind, now)
+        turned = asks != (kind in self._asking)
+        if not (turned or offer.due(now)) or not (turned or asks or offer.outstanding):
             return
+        window = offer.window if asks else 0
         try:
-            self._catalog.tell(Pull("embed", offer.window, list(offer.outstanding), offer.delivery))
+            self._catalog.tell(Pull(kind, window, list(offer.outstanding), offer.delivery))
         except (PeerAway, Busy):
             return  # said again when it is up, or in a moment
         offer.said(now)
+        if asks:
+            self._asking.add(kind)
+        else:
+            self._asking.discard(kind)
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:

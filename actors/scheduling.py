@@ -1,44 +1,50 @@
-"""Who may use the device next, and with which batch.  Pure: no clock, no sockets.
+"""Who may use the device next.  Pure: no clock, no sockets.
 
 One lease a device, held for one batch.  A worker gets a batch before it gets the lease, so
 that it reads thumbnails and builds tensors while another batch runs; tasks are bound to a
 worker as late as that allows.  Late binding is what makes priorities true (Triton switches
 its prefetching off for the same reason).
 
-A batch is sent once it fills half of the largest bucket, or when its oldest task has waited:
-`IDLE_WAIT_S` while nobody works, so that a single new photo is searchable soon, and
-`BUSY_WAIT_S` while the device is busy anyway.  A batch is for one model: while a second one is
-built beside the first, tasks of both wait in one queue.  A suspect (somebody died of it or beside
-it) runs alone.  After a death for want of memory the next smaller bucket is the largest one for
-`RELAX_S`, because what took the memory may go away.
+Work comes in classes, and those have a strict order.  What a class does on the device, and what
+its workers hold, is `batching`'s; between classes stands a gate:
 
-What a dead worker held goes back to the head of the queue, except the tasks its shared page
-showed as executing: those the catalog charges and hands out again.  Its next incarnation begins
-with a task that went well before, under the id `PROOF`: if it dies of that too, it dies of any
-(`runtime.blame`).
+    closed ──everything above has been quiet for `settle_s`,──► open
+      ▲      or at once where nothing can come any more           │
+      └──────something above has work, or nobody knows────────────┘
+
+Above a class are the classes before it *and the stages from which their work comes*: a photo
+that is being decoded will be embedded in a moment, and a face model that is loaded between two
+photos makes both slow.  What this process holds it sees itself; the rest the catalog tells
+(`Upstream`), and while it has told nothing, or is away, only the first class is open.
+
+A gate that closes breaks nothing off.  The batch that runs ends; what is prepared keeps waiting,
+with its worker; what came from the catalog stays, since it would only come back; and the catalog
+is asked for no more.
+
+Rejected: shares of the device by weight, because faces may be late and what was just taken may
+not; to take prepared batches away from a worker when its gate closes, because it would read the
+same pictures again in a minute.
 """
 
-from collections import deque
+import math
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import TypeAlias
 
 import msgspec
 
-from actors.messages import EmbedTask, Pull
-from runtime.blame import PROOF
-from runtime.demand import Demand, Offer
+from actors.batching import Batching, SendBatch
+from actors.messages import Class, ClassStatus, EmbedTask, Kind, Pull, SchedulerStatus, Upstream
+from runtime.demand import Offer
 
-IDLE_WAIT_S = 0.1
-BUSY_WAIT_S = 2.0
-RELAX_S = 600.0
-
-
-class SendBatch(msgspec.Struct, frozen=True):
-    worker: str
-    batch: int
-    bucket: int
-    tasks: list[EmbedTask]
+#: from which the work of every class comes
+STAGES = ("scan", "decode")
+#: what a class that waits for one of them says
+WAITS = {
+    "scan": "folders are being walked",
+    "decode": "photos are being read",
+    "embed": "embeddings first",
+    "face": "faces first",
+}
 
 
 class SendGrant(msgspec.Struct, frozen=True):
@@ -57,155 +63,164 @@ class Lease(msgspec.Struct, frozen=True):
     since: float
 
 
-class SchedulerStatistics(msgspec.Struct, frozen=True):
-    queued: int
-    batches: int  #: sent and not released
-    leases: int  #: granted so far
-    busy_s: float  #: seconds the device was leased
+class _Gate:
+    """See the head of the module.
+
+    Args:
+        above: stages and classes that come first, the nearest reason to wait first.
+    """
+
+    def __init__(self, above: Sequence[str], settle_s: float) -> None:
+        self._above = above
+        self._settle_s = settle_s
+        self._final = False
+        self._busy: str | None = None  #: the first of those above that is
+        self._known = False
+        self.opens_at = math.inf if above else -math.inf
+
+    def look(self, upstream: Upstream | None, busy: Iterable[str], now: float) -> None:
+        """What is upstream, and which classes have work here."""
+        if not self._above:
+            return
+        self._known = upstream is not None
+        self._final = upstream is not None and upstream.final
+        all_busy = {*busy, *(upstream.busy if upstream is not None else ())}
+        self._busy = next((each for each in self._above if each in all_busy), None)
+        if not self._known or self._busy is not None:
+            self.opens_at = math.inf
+        elif self.opens_at == math.inf:
+            self.opens_at = now + self._settle_s
+
+    def is_open(self, now: float) -> bool:
+        return now >= self.opens_at or (self._final and self._busy is None)
+
+    def reason(self, now: float) -> str:
+        """Why it is closed, "" when it is open."""
+        if self.is_open(now):
+            return ""
+        if not self._known:
+            return "the catalog has not said what comes first"
+        if self._busy is not None:
+            return WAITS[self._busy]
+        return f"begins in {math.ceil(self.opens_at - now)} s, unless something comes first"
 
 
 class SchedulerCore:
-    """One class of work on one device.
+    """Classes of work on one device.
 
     Args:
-        buckets: batch sizes the model was warmed with, ascending.
-        window: tasks to hold from the catalog; enough to fill the next batches.
+        classes: in the order in which they get it.
+        settle_s: how long everything above a class has to be quiet.
     """
 
-    def __init__(self, buckets: Sequence[int], window: int) -> None:
-        self.buckets = sorted(buckets)
-        self._largest = len(self.buckets) - 1  #: the bucket that fits into memory, as it seems
-        self._relax_at = 0.0
-        self.offer = Offer(window)
-        self._demand = Demand()
-        self._queue: deque[tuple[EmbedTask, float]] = deque()  # with time of arrival
-        self._suspects: deque[EmbedTask] = deque()
-        self._batches: dict[tuple[str, int], list[EmbedTask]] = {}
-        self._prepared: deque[tuple[str, int]] = deque()
-        self._proof: EmbedTask | None = None  #: went well before
-        self._doubt = False  #: a worker died of its tasks: see whether the next one can do any
+    def __init__(self, classes: Sequence[Batching], settle_s: float = 0.0) -> None:
+        self._classes: dict[Kind, Batching] = {each.kind: each for each in classes}
+        kinds = list(self._classes)
+        self._gates = {
+            kind: _Gate([*reversed(kinds[:place]), *reversed(STAGES)] if place else (), settle_s)
+            for place, kind in enumerate(kinds)
+        }
+        self._workers: dict[str, Batching] = {}  # whose batches it does
+        self._upstream: Upstream | None = None
         self._lease: Lease | None = None
         self._leases = 0
         self._busy_s = 0.0
 
-    def tasks_arrived(self, delivery: int, tasks: Iterable[EmbedTask], now: float) -> list[Effect]:
-        by_id = {each.id: each for each in tasks}
-        for each in self.offer.deliver(delivery, by_id):
-            task = by_id[each]
-            if task.suspect:
-                self._suspects.append(task)
-            else:
-                self._queue.append((task, now))
+    @property
+    def kinds(self) -> list[Class]:
+        return [each.kind for each in self._classes.values()]
+
+    def offer(self, kind: Class) -> Offer:
+        """What of *kind* is wanted of the catalog, and held."""
+        return self._classes[kind].offer
+
+    def is_open(self, kind: Class, now: float) -> bool:
+        """May it have the device, and is work wanted for it?"""
+        return self._gates[kind].is_open(now)
+
+    def upstream_is(self, upstream: Upstream, now: float) -> list[Effect]:
+        self._upstream = upstream
+        return self.tick(now)
+
+    def upstream_lost(self, now: float) -> list[Effect]:
+        """Nobody can tell any more."""
+        self._upstream = None
+        return self.tick(now)
+
+    def tasks_arrived(
+        self, kind: Class, delivery: int, tasks: Iterable[EmbedTask], now: float
+    ) -> list[Effect]:
+        self._classes[kind].tasks_arrived(delivery, tasks, now)
         return self.tick(now)
 
     def worker_pulls(self, worker: str, epoch: int, pull: Pull, now: float) -> list[Effect]:
-        """A standing offer of a worker.
+        """A standing offer of a worker, which says of what class it is.
 
-        What it no longer holds although it was sent to it, the catalog has committed; what it
-        holds that we never sent (our predecessor did) the catalog will hear of from it.
+        Raises:
+            KeyError: there is no such class here.
         """
-        _, lost = self._demand.offer(worker, epoch, pull.window, pull.outstanding, pull.delivery)
-        self.offer.settle(lost)
+        self._workers[worker] = self._classes[pull.kind]
+        self._workers[worker].worker_pulls(worker, epoch, pull)
         return self.tick(now)
 
     def worker_prepared(self, worker: str, batch: int, now: float) -> list[Effect]:
-        key = (worker, batch)
-        runs = self._lease is not None and key == (self._lease.worker, self._lease.batch)
-        if key in self._batches and key not in self._prepared and not runs:
-            self._prepared.append(key)
+        runs = self._lease is not None and (worker, batch) == (
+            self._lease.worker,
+            self._lease.batch,
+        )
+        if worker in self._workers and not runs:
+            self._workers[worker].worker_prepared(worker, batch)
         return self.tick(now)
 
     def worker_released(self, worker: str, batch: int, lease: int, now: float) -> list[Effect]:
         if self._lease is not None and self._lease.id == lease and self._lease.worker == worker:
             self._busy_s += now - self._lease.since
             self._lease = None
-        if went_well := self._batches.pop((worker, batch), None):
-            self._proof = msgspec.structs.replace(went_well[-1], id=PROOF, suspect=True)
+        if worker in self._workers:
+            self._workers[worker].worker_released(worker, batch)
         return self.tick(now)
 
     def worker_died(
         self, worker: str, epoch: int, executing: Sequence[int], now: float, *, oom: bool = False
     ) -> list[Effect]:
-        if oom and len(executing) > 1:
-            self._largest = max(self._largest - 1, 0)
-            self._relax_at = now + RELAX_S
-        self._demand.gone(worker, epoch)
         if self._lease is not None and self._lease.worker == worker:
             self._lease = None
-        self._prepared = deque(each for each in self._prepared if each[0] != worker)
-        charged = {*executing, PROOF}
-        held = [
-            task
-            for key in sorted(key for key in self._batches if key[0] == worker)
-            for task in self._batches.pop(key)
-        ]
-        self.offer.settle(charged)
-        for task in reversed([each for each in held if each.id not in charged]):
-            if task.suspect:
-                self._suspects.appendleft(task)
-            else:
-                self._queue.appendleft((task, now))
-        self._doubt = self._doubt or bool(executing)
+        if worker in self._workers:
+            self._workers[worker].worker_died(worker, epoch, executing, now, oom=oom)
         return self.tick(now)
 
     def tick(self, now: float) -> list[Effect]:
         """Whatever can be sent now."""
-        effects: list[Effect] = []
-        for worker in self._demand.waiting():
-            effects += self._send_to(worker, now)
-        if self._lease is None and self._prepared:
-            worker, batch = self._prepared.popleft()
+        busy = [each.kind for each in self._classes.values() if each.busy]
+        for gate in self._gates.values():
+            gate.look(self._upstream, busy, now)
+        open_ = [each for each in self._classes.values() if self.is_open(each.kind, now)]
+        effects: list[Effect] = [batch for each in open_ for batch in each.send(now)]
+        ready = next((each.prepared for each in open_ if each.prepared), None)
+        if self._lease is None and ready:
+            worker, batch = ready.popleft()
             self._leases += 1
             self._lease = Lease(self._leases, worker, batch, now)
             effects.append(SendGrant(worker, batch, self._leases))
         return effects
 
     def next_tick_s(self, now: float) -> float | None:
-        """Seconds until waiting alone makes a batch due; None while nothing waits for that."""
-        if not self._queue or not self._demand.waiting():
-            return None
-        return max(self._queue[0][1] + self._wait_s - now, 0.0)
+        """Seconds until waiting alone makes something due; None while nothing waits for that."""
+        dues: list[float] = []
+        for each in self._classes.values():
+            if not self.is_open(each.kind, now):
+                dues.append(self._gates[each.kind].opens_at - now)
+            elif (due := each.due_s(now)) is not None:
+                dues.append(due)
+        return min((each for each in dues if each < math.inf), default=None)
 
-    @property
-    def _wait_s(self) -> float:
-        return BUSY_WAIT_S if self._batches else IDLE_WAIT_S
-
-    def _send_to(self, worker: str, now: float) -> list[Effect]:
-        effects: list[Effect] = []
-        if self._largest < len(self.buckets) - 1 and now >= self._relax_at:
-            self._largest += 1
-            self._relax_at = now + RELAX_S
-        largest = self.buckets[self._largest]
-        while room := self._demand.room(worker):
-            work = bool(self._suspects or self._queue)
-            if self._doubt and self._proof is not None and work and not self._batches:
-                self._doubt = False
-                tasks = [self._proof]
-            elif self._suspects and not self._batches:
-                tasks = [self._suspects.popleft()]
-            else:
-                tasks = self._due(min(largest, room), largest, now)
-                if not tasks:
-                    break
-                taken = {each.id for each in tasks}
-                self._queue = deque(each for each in self._queue if each[0].id not in taken)
-            number = self._demand.delivered(worker, [each.id for each in tasks])
-            bucket = next(each for each in self.buckets if each >= len(tasks))
-            self._batches[worker, number] = tasks
-            effects.append(SendBatch(worker, number, bucket, tasks))
-        return effects
-
-    def _due(self, most: int, largest: int, now: float) -> list[EmbedTask]:
-        """At most *most* tasks for one model, of which there are enough or one waited enough."""
-        since: dict[str, float] = {}  # pack → when the first of its tasks came
-        for task, arrived in self._queue:
-            since.setdefault(task.pack, arrived)
-        for pack, arrived in since.items():
-            tasks = list(islice((task for task, _ in self._queue if task.pack == pack), most))
-            if len(tasks) * 2 >= largest or now - arrived >= self._wait_s:
-                return tasks
-        return []
-
-    def statistics(self) -> SchedulerStatistics:
-        queued = len(self._queue) + len(self._suspects)
-        return SchedulerStatistics(queued, len(self._batches), self._leases, self._busy_s)
+    def status(self, now: float) -> SchedulerStatus:
+        classes = []
+        for each in self._classes.values():
+            found = each.statistics()
+            reason = self._gates[each.kind].reason(now)
+            if not reason and found.queued and not found.workers:
+                reason = "its worker is not up"
+            open_ = self.is_open(each.kind, now)
+            classes.append(ClassStatus(each.kind, found.queued, found.batches, open_, reason))
+        return SchedulerStatus(classes, self._leases, self._busy_s)

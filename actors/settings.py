@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from actors.library.space import Space
+from actors.messages import Class
 
 
 class CatalogSettings(msgspec.Struct, frozen=True):
@@ -30,18 +31,25 @@ class IndexSettings(msgspec.Struct, frozen=True):
 
 
 class SchedulerSettings(msgspec.Struct, frozen=True):
-    buckets: list[int]
+    classes: dict[Class, list[int]]  #: class → batch sizes; who comes first gets the device first
     device: str = "cpu:0"
+    settle_s: float = 10.0  #: how long everything above a class is quiet before it begins
 
 
-class EmbedSettings(msgspec.Struct, frozen=True):
+class WorkerSettings(msgspec.Struct, frozen=True):
+    """Of everybody who works on a device; see `worker`."""
+
     pack: str  #: directory of the pack that serves a new library
-    derived: str
+    derived: str  #: where the thumbnails lie
     buckets: list[int]
     device: str = "cpu:0"  #: a GPU that cannot be used is replaced by the CPU
     threads: int = 1  #: on the CPU
     folders: list[str] = []  #: where packs lie, for one that is built beside it
     database: str = ""  #: file of the catalog, which tells who serves
+
+
+class EmbedSettings(WorkerSettings, frozen=True):
+    pass
 
 
 class IngestSettings(msgspec.Struct, frozen=True):
@@ -59,7 +67,7 @@ class TextSettings(msgspec.Struct, frozen=True):
     pack: str  #: directory of the pack that serves a new library
     threads: int = 1
     limit_s: float = 30.0  #: for one run; nobody waits longer for an answer
-    folders: list[str] = []  #: as in `EmbedSettings`
+    folders: list[str] = []  #: as in `WorkerSettings`
     database: str = ""
 
 

@@ -20,6 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SUPERVISOR = [sys.executable, "-m", "supervisor"]
 
 
+#: nobody waits for what may still come: benches and tests wait until all is done
+AT_ONCE = {"OBSCURA__SCHEDULER__SETTLE": "0"}
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The process's own, without settings of another system."""
     clean = {
@@ -27,7 +31,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("OBSCURA__") and name not in {"OBSCURA_DATA", "DEPLOY_PROFILE"}
     }
-    return clean | {"PYTHONPATH": str(ROOT)} | dict(extra or {})
+    return clean | {"PYTHONPATH": str(ROOT)} | AT_ONCE | dict(extra or {})
 
 
 def command(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str]":

@@ -360,9 +360,10 @@ def _refuse_contradictions(settings: Settings, given: Layer) -> None:
         )
     if settings.gateway.host != "127.0.0.1":
         raise wrong("gateway.host", "must be 127.0.0.1: only this machine is served so far")
-    buckets = settings.embed.buckets
-    if list(buckets) != sorted(set(buckets)):
-        raise wrong("embed.buckets", f"must ascend, not {_shown(buckets)}")
+    sizes = {"embed.buckets": settings.embed.buckets, "faces.buckets": settings.faces.buckets}
+    for key, buckets in sizes.items():
+        if list(buckets) != sorted(set(buckets)):
+            raise wrong(key, f"must ascend, not {_shown(buckets)}")
     # Where waiting alone outlasts the period, the limit is never reached and a broken process
     # is restarted for ever.  `runtime.restart` refuses the same with less to say about where;
     # 1.2 is its jitter.

@@ -87,6 +87,18 @@ class Embed(Part, frozen=True):
     buckets: Buckets = (1, 8, 32)  #: batch sizes in photos, ascending; each is warmed up once
 
 
+class Faces(Part, frozen=True):
+    """The worker that finds and tells apart faces."""
+
+    buckets: Buckets = (8,)  #: batch sizes in photos, ascending
+
+
+class Scheduler(Part, frozen=True):
+    """Who may use the device next."""
+
+    settle: Pause = 10.0  #: seconds without new photos or embeddings before faces are begun
+
+
 class Model(Part, frozen=True):
     """Which model pack serves the library."""
 
@@ -141,6 +153,8 @@ class Settings(Part, frozen=True, kw_only=True):
     decode: Decode = field(default_factory=Decode)
     device: Device = field(default_factory=Device)
     embed: Embed = Embed()
+    faces: Faces = Faces()
+    scheduler: Scheduler = Scheduler()
     model: Model = Model()
     vectors: Vectors = Vectors()
     gateway: Gateway = Gateway()

@@ -40,3 +40,12 @@ def test_the_index_is_told_when_to_build_a_graph():
     index = told({"profile": "P2", "vectors.seal_rows": 500, "device.threads": 3})["index"]
     settings = msgspec.msgpack.decode(index.settings, type=IndexSettings)
     assert (settings.backend, settings.seal_rows, settings.build_threads) == ("hnswlib", 500, 3)
+
+
+def test_the_device_is_for_embeddings_first_and_nobody_else_before_it_has_been_quiet():
+    flags = {"embed.buckets": (1, 4), "faces.buckets": (2,), "scheduler.settle": 3.0}
+    scheduler = told(flags)["scheduler"]
+    settings = msgspec.msgpack.decode(scheduler.settings, type=SchedulerSettings)
+    assert list(settings.classes.items()) == [("embed", [1, 4]), ("face", [2])]
+    assert settings.settle_s == 3.0
+    assert {"catalog", "embed", "face"} <= set(scheduler.peers)

@@ -113,6 +113,7 @@ class System:
             "PYTHONPATH": str(ROOT),
             "XDG_CONFIG_HOME": str(self._place / "config"),
             "RUNTIME_FAULTS_ORDERS": str(self.orders),
+            PREFIX + "SCHEDULER__SETTLE": "0",  # it waits until all is done
         }
 
     def launch(self) -> None:

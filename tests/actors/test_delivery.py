@@ -34,6 +34,7 @@ from typing import cast
 import anyio
 import pytest
 
+from actors.batching import Batching, SendBatch
 from actors.catalog import Catalog
 from actors.library.queue import CRASHES
 from actors.messages import (
@@ -45,7 +46,7 @@ from actors.messages import (
     Seen,
     SeenFile,
 )
-from actors.scheduling import SchedulerCore, SendBatch, SendGrant
+from actors.scheduling import SchedulerCore, SendGrant
 from actors.settings import CatalogSettings
 from runtime.blame import DEATHS, PROOF
 from runtime.demand import Offer
@@ -117,7 +118,7 @@ class System:
         self.isolated = []
         self.decoder = Line("decode.0", 1)
         self.scheduler = Line("scheduler", 1)
-        self.core = SchedulerCore(BUCKETS, 4 * max(BUCKETS))
+        self.core = SchedulerCore([Batching("embed", BUCKETS, 4 * max(BUCKETS))])
         self.now = 0.0
 
     async def see(self, *names):
@@ -191,12 +192,14 @@ class System:
         idle = 0
         while idle < 2:
             idle += 1
-            own = self.core.offer
+            own = self.core.offer("embed")
             pull = Pull("embed", own.window, list(own.outstanding), own.delivery)
             await self.catalog._offered(pull, self.scheduler)
             for message in self.scheduler.hear():
                 if isinstance(message, EmbedTasks):
-                    mail += self.core.tasks_arrived(message.delivery, message.tasks, self.now)
+                    mail += self.core.tasks_arrived(
+                        message.kind, message.delivery, message.tasks, self.now
+                    )
             self.now += 3.0
             pull = Pull("embed", 3 * max(BUCKETS), list(offer.outstanding), offer.delivery)
             mail += self.core.worker_pulls("embed", line.epoch, pull, self.now)

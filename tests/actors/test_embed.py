@@ -1,26 +1,21 @@
-"""The embedder's way from an original to a tensor, its device, and its models: the one that
-serves, and one that is built beside it.
-"""
+"""The embedder's way from an original to a tensor, and from there to vectors."""
 
 from pathlib import Path
 
-import anyio
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from actors.embed import Embed, Ready
+from actors.embed import Embed
 from actors.fitted import CPU, Fitted
 from actors.messages import Embedded, EmbedTask
-from actors.packs import Packs
 from actors.photo.errors import Unread
 from actors.photo.reading import read_photo
 from actors.photo.thumbnails import thumbnail_path
 from actors.settings import EmbedSettings
-from models.errors import PackNotFound
+from actors.worker import Ready
 from models.image import open_thumbnail, prepare, thumbnail_for
 from models.pack import BUILT_IN, ImageGraph, load_pack
-from tests.packs import turned
 
 SIZE = 224
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -45,33 +40,13 @@ CLIP = ImageGraph(
 )
 
 
-@pytest.mark.anyio
-async def test_a_second_model_is_loaded_when_it_is_needed_and_a_broken_one_not_tried_all_the_time(
-    tmp_path,
-):
-    embed = Embed(EmbedSettings(str(BUILT_IN / "sketch"), "", [1]))
-    embed._packs = Packs([str(tmp_path), str(BUILT_IN)], embed.settings.pack, "")
-    embed._first, embed._towers, embed._refused = "sketch", {}, {}
-    embed._loading, embed._running = anyio.Lock(), anyio.Lock()
-    assert (await embed._tower_for("")).tower.space == "sketch-1"
-    with pytest.raises(PackNotFound):
-        await embed._tower_for("turned")
-    turned(tmp_path, "turned")
-    with pytest.raises(PackNotFound):
-        await embed._tower_for("turned")
-    assert (await embed._tower_for("sketch")).tower.space == "sketch-1"
-    refused_at, error = embed._refused["turned"]
-    embed._refused["turned"] = refused_at - 3600, error
-    assert (await embed._tower_for("turned")).tower.space == "turned-1"
-
-
 def test_each_picture_of_a_batch_has_its_own_vector_of_the_space_it_is_for(tmp_path):
     embed = Embed(EmbedSettings(str(BUILT_IN / "sketch"), str(tmp_path), [1]))
     fitted = Fitted.open(load_pack(BUILT_IN / "sketch"), CPU, 1)
     tensor = fitted.tower.prepare([np.full((64, 64, 3), 90 * n, np.uint8) for n in range(3)])
     tasks = [EmbedTask(n, 10 + n, bytes(32), 64, 64) for n in range(3)]
     vectors, _ = fitted.embed(tensor)
-    assert embed._embed(Ready(tasks, tensor, fitted)) == [
+    assert embed.compute(Ready(tasks, tensor, fitted)) == [
         Embedded(n, 10 + n, "sketch-1", row.tobytes()) for n, row in enumerate(vectors)
     ]
 

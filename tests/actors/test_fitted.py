@@ -66,7 +66,7 @@ def test_a_device_without_room_for_one_picture_ends_the_process_as_one_without_m
 def test_a_size_that_does_not_fit_at_the_start_is_left_out(fitted, monkeypatch):
     full_above(fitted, 8, monkeypatch)
     fitted.warm_up()
-    assert fitted.largest == 16
+    assert fitted.fit.largest == 16
     full_above(fitted, 0, monkeypatch)
     with pytest.raises(models.errors.OutOfMemory):
         fitted.warm_up()

@@ -1,251 +1,490 @@
-"""Leases and batches: one lease a device, nothing lost, suspects alone."""
+"""Leases and classes: one lease a device, a strict order, nothing lost, nothing left behind."""
 
 from collections import deque
 
-import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actors.messages import EmbedTask, Pull
-from actors.scheduling import (
-    BUSY_WAIT_S,
-    IDLE_WAIT_S,
-    RELAX_S,
-    SchedulerCore,
-    SendBatch,
-    SendGrant,
-)
+from actors.batching import Batching, SendBatch
+from actors.messages import ClassStatus, EmbedTask, Pull, Upstream
+from actors.scheduling import SchedulerCore, SendGrant
 from runtime.blame import PROOF
 
-
-def task(number, *, suspect=False):
-    return EmbedTask(number, number, b"d" * 32, 640, 480, suspect)
+SETTLE_S = 10.0
+QUIET = Upstream([])
+BUCKET = 4
 
 
 def tasks(*numbers):
-    return [task(number) for number in numbers]
+    return [EmbedTask(number, number, b"d" * 32, 640, 480) for number in numbers]
 
 
-def core_with_worker(buckets=(1, 4, 8), window=24):
-    core = SchedulerCore(buckets, window=32)
-    core.worker_pulls("w", 1, Pull("embed", window, [], 0), 0.0)
-    return core
+def core_of(*kinds):
+    return SchedulerCore([Batching(kind, (1, BUCKET), 3 * BUCKET) for kind in kinds], SETTLE_S)
 
 
-def test_half_a_bucket_is_sent_at_once():
-    core = core_with_worker()
-    (batch,) = core.tasks_arrived(1, tasks(1, 2, 3, 4), 0.0)
-    assert batch == SendBatch("w", 1, 4, tasks(1, 2, 3, 4))
+class Desk:
+    """A core with a worker of each class, all of which want work."""
+
+    def __init__(self, *kinds):
+        self.core = core_of(*kinds)
+        for kind in kinds:
+            self.pull(kind, 1, 0.0)
+
+    def pull(self, kind, epoch, now, held=()):
+        pull = Pull(kind, 3 * BUCKET, list(held), 0)
+        return self.core.worker_pulls(kind, epoch, pull, now)
+
+    def arrive(self, kind, *numbers, now):
+        delivery = self.core.offer(kind).delivery + 1
+        return self.core.tasks_arrived(kind, delivery, tasks(*numbers), now)
+
+    def reason(self, kind, now):
+        (found,) = [each for each in self.core.status(now).classes if each.kind == kind]
+        return found.reason
+
+    def granted(self, kind, batch=1, *, now):
+        """Prepare a batch; the grant that this gives."""
+        (grant,) = self.core.worker_prepared(kind, batch, now)
+        assert (grant.worker, grant.batch) == (kind, batch)
+        return grant
+
+    def release(self, grant, now):
+        return self.core.worker_released(grant.worker, grant.batch, grant.lease, now)
 
 
-def test_a_single_task_waits_a_moment_and_is_sent():
-    core = core_with_worker()
-    assert core.tasks_arrived(1, tasks(1), 0.0) == []
-    assert core.next_tick_s(0.0) == IDLE_WAIT_S
-    assert core.tick(IDLE_WAIT_S) == [SendBatch("w", 1, 1, tasks(1))]
+@pytest.fixture
+def desk():
+    return Desk("embed", "face")
 
 
-def test_while_a_batch_runs_a_single_task_waits_longer():
-    core = core_with_worker()
-    core.tasks_arrived(1, tasks(1, 2, 3, 4), 0.0)
-    core.tasks_arrived(2, tasks(5), 0.0)
-    assert core.tick(IDLE_WAIT_S) == []
-    assert core.tick(BUSY_WAIT_S) == [SendBatch("w", 2, 1, tasks(5))]
+@pytest.fixture
+def open_desk(desk):
+    """One where faces may have the device, at 20 s."""
+    desk.core.upstream_is(QUIET, 0.0)
+    desk.core.tick(20.0)
+    return desk
 
 
-def test_a_batch_is_for_one_model_and_a_lonely_task_for_another_holds_up_nobody():
-    core = core_with_worker()
-    mixed = [
-        msgspec.structs.replace(each, pack="b" if each.id != 2 else "a")
-        for each in tasks(2, 1, 3, 4, 5)
+# ── one lease ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_only_one_batch_holds_the_lease(desk):
+    desk.arrive("embed", *range(1, 9), now=0.0)
+    grant = desk.granted("embed", 1, now=0.0)
+    assert desk.core.worker_prepared("embed", 2, 0.0) == []
+    assert desk.release(grant, 0.5) == [SendGrant("embed", 2, 2)]
+
+
+def test_a_batch_that_runs_is_not_granted_again(desk):
+    desk.arrive("embed", *range(1, 5), now=0.0)
+    grant = desk.granted("embed", 1, now=0.0)
+    assert desk.core.worker_prepared("embed", 1, 0.0) == []
+    assert desk.release(grant, 0.5) == []
+
+
+def test_a_release_of_somebody_elses_lease_frees_nothing(desk):
+    desk.arrive("embed", *range(1, 9), now=0.0)
+    desk.granted("embed", 1, now=0.0)
+    desk.core.worker_prepared("embed", 2, 0.0)
+    assert desk.core.worker_released("embed", 2, 99, 0.5) == []
+
+
+def test_a_death_frees_the_lease(desk):
+    desk.arrive("embed", *range(1, 5), now=0.0)
+    desk.granted("embed", 1, now=0.0)
+    assert desk.core.worker_died("embed", 1, [2], 1.0) == []
+    (batch,) = desk.pull("embed", 2, 1.0)
+    assert [each.id for each in batch.tasks] == [1, 3, 4]
+    assert desk.core.worker_prepared("embed", 1, 1.0) == [SendGrant("embed", 1, 2)]
+
+
+def test_who_prepares_or_dies_before_it_ever_asked_for_work_changes_nothing(desk):
+    assert desk.core.worker_prepared("stranger", 1, 0.0) == []
+    assert desk.core.worker_released("stranger", 1, 1, 0.0) == []
+    assert desk.core.worker_died("stranger", 1, [1], 0.0) == []
+
+
+# ── when a class may begin ──────────────────────────────────────────────────────────────────
+
+
+def test_the_first_class_waits_for_nobody(desk):
+    desk.core.upstream_is(Upstream(["scan", "decode", "embed", "face"]), 0.0)
+    assert desk.core.is_open("embed", 0.0)
+    desk.core.upstream_lost(1.0)
+    assert desk.core.is_open("embed", 1.0)
+
+
+def test_faces_begin_when_all_before_them_has_been_quiet_for_so_long_exactly(desk):
+    desk.core.upstream_is(QUIET, 5.0)
+    assert desk.core.next_tick_s(5.0) == SETTLE_S
+    desk.core.tick(14.9)
+    assert not desk.core.is_open("face", 14.9)
+    desk.core.tick(15.0)
+    assert desk.core.is_open("face", 15.0)
+
+
+@pytest.mark.parametrize("stage", ["scan", "decode", "embed"])
+def test_each_stage_before_them_keeps_faces_waiting_and_puts_them_back_to_the_start(desk, stage):
+    desk.core.upstream_is(QUIET, 0.0)
+    desk.core.upstream_is(Upstream([stage]), 9.0)
+    desk.core.upstream_is(QUIET, 9.5)
+    desk.core.tick(19.4)
+    assert not desk.core.is_open("face", 19.4)
+    desk.core.tick(19.5)
+    assert desk.core.is_open("face", 19.5)
+
+
+def test_their_own_work_keeps_faces_from_nothing(desk):
+    desk.core.upstream_is(Upstream(["face"]), 0.0)
+    desk.core.tick(10.0)
+    assert desk.core.is_open("face", 10.0)
+
+
+def test_where_nothing_can_come_any_more_faces_begin_at_once(desk):
+    desk.core.upstream_is(Upstream(["embed"], final=True), 0.0)
+    assert not desk.core.is_open("face", 0.0)
+    desk.core.upstream_is(Upstream([], final=True), 1.0)
+    assert desk.core.is_open("face", 1.0)
+
+
+def test_as_long_as_nobody_says_what_comes_first_faces_wait(desk):
+    desk.core.tick(1000.0)
+    assert not desk.core.is_open("face", 1000.0)
+
+
+def test_while_the_catalog_is_away_faces_wait_and_so_they_do_a_while_after(open_desk):
+    open_desk.core.upstream_lost(20.0)
+    assert not open_desk.core.is_open("face", 20.0)
+    open_desk.core.upstream_is(QUIET, 30.0)
+    open_desk.core.tick(39.0)
+    assert not open_desk.core.is_open("face", 39.0)
+    open_desk.core.tick(40.0)
+    assert open_desk.core.is_open("face", 40.0)
+
+
+def test_an_upstream_that_flaps_never_lets_faces_begin_and_strands_nothing(open_desk):
+    open_desk.arrive("face", 1, 2, 3, 4, now=20.0)
+    for now in range(21, 200, 2):
+        open_desk.core.upstream_is(Upstream(["decode"]), float(now))
+        effects = open_desk.core.upstream_is(QUIET, now + 1.0)
+        effects += open_desk.core.worker_prepared("face", 1, now + 1.0)
+        assert effects == []
+    assert open_desk.core.tick(300.0) == [SendGrant("face", 1, 1)]
+
+
+# ── when somebody comes first ───────────────────────────────────────────────────────────────
+
+
+def test_what_is_there_already_waits_in_the_queue_while_its_class_is_closed(desk):
+    assert desk.arrive("face", 1, 2, 3, 4, now=0.0) == []
+    assert desk.core.status(0.0).classes[1].queued == 4
+    desk.core.upstream_is(QUIET, 0.0)
+    (batch,) = desk.core.tick(10.0)
+    assert batch == SendBatch("face", 1, 4, tasks(1, 2, 3, 4))
+
+
+def test_embeddings_that_come_while_a_face_batch_runs_are_next(open_desk):
+    desk = open_desk
+    desk.arrive("face", *range(1, 9), now=20.0)
+    grant = desk.granted("face", 1, now=20.0)
+    assert desk.core.worker_prepared("face", 2, 20.0) == []
+    (batch,) = desk.arrive("embed", *range(11, 15), now=21.0)
+    assert batch.worker == "embed"
+    assert not desk.core.is_open("face", 21.0)
+    assert desk.core.worker_prepared("embed", 1, 21.0) == []  # what runs ends
+    (granted,) = desk.release(grant, 22.0)
+    assert granted.worker == "embed"
+    assert desk.release(granted, 23.0) == []  # the second batch of faces waits, prepared
+    desk.core.tick(32.9)
+    assert desk.core.tick(33.0) == [SendGrant("face", 2, 3)]
+
+
+def test_a_face_batch_that_is_ready_waits_for_an_embedding_that_is_not(open_desk):
+    desk = open_desk
+    desk.arrive("face", *range(1, 5), now=20.0)
+    assert desk.arrive("embed", 11, now=20.0) == []
+    assert desk.core.worker_prepared("face", 1, 20.0) == []
+
+
+def test_no_work_is_given_to_a_class_that_waits(open_desk):
+    desk = open_desk
+    desk.core.upstream_is(Upstream(["scan"]), 20.0)
+    assert desk.arrive("face", *range(1, 9), now=20.0) == []
+    assert desk.core.worker_died("face", 1, [], 21.0) == []
+    assert desk.pull("face", 2, 21.0) == []
+
+
+def test_a_third_class_waits_for_both():
+    desk = Desk("embed", "face", "third")
+    desk.core.upstream_is(Upstream(["face"]), 0.0)
+    desk.core.tick(10.0)
+    assert [desk.core.is_open(kind, 10.0) for kind in desk.core.kinds] == [True, True, False]
+
+
+# ── deaths ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_face_worker_that_dies_with_a_batch_costs_embeddings_nothing(open_desk):
+    desk = open_desk
+    desk.arrive("face", *range(1, 9), now=20.0)
+    desk.granted("face", 1, now=20.0)
+    desk.core.worker_prepared("face", 2, 20.0)
+    (batch,) = desk.arrive("embed", *range(11, 15), now=21.0)
+    desk.core.worker_prepared("embed", 1, 21.0)
+    assert desk.core.worker_died("face", 1, [1, 2, 3, 4], 22.0) == [SendGrant("embed", 1, 2)]
+    desk.release(SendGrant("embed", 1, 2), 23.0)
+    assert [each.id for each in batch.tasks] == [11, 12, 13, 14]
+    assert desk.pull("face", 2, 23.0) == []  # closed
+    (again,) = desk.core.tick(33.0)
+    assert again == SendBatch("face", 1, 4, tasks(5, 6, 7, 8))
+
+
+def test_after_a_restart_of_the_scheduler_held_tasks_are_nobodys_and_new_ones_go_on():
+    """Both classes had tasks out; the workers say so, and the catalog takes them back."""
+    desk = Desk()
+    desk.core = core_of("embed", "face")
+    assert desk.pull("embed", 1, 0.0, held=[1, 2]) == []
+    assert desk.pull("face", 1, 0.0, held=[101, 102]) == []
+    assert not desk.core.is_open("face", 0.0)
+    assert list(desk.core.offer("face").outstanding) == []
+    (batch,) = desk.arrive("embed", 3, 4, 5, 6, now=0.0)
+    grant = desk.granted("embed", batch.batch, now=0.0)
+    assert desk.release(grant, 1.0) == []
+    desk.arrive("face", 103, 104, 105, 106, now=1.0)
+    desk.core.upstream_is(QUIET, 1.0)
+    (face,) = desk.core.tick(11.0)
+    assert (face.worker, face.tasks) == ("face", tasks(103, 104, 105, 106))
+
+
+# ── what is said of it ──────────────────────────────────────────────────────────────────────
+
+
+def test_status_says_why_a_class_waits(desk):
+    assert desk.reason("face", 0.0) == "the catalog has not said what comes first"
+    desk.core.upstream_is(Upstream(["scan"]), 0.0)
+    assert desk.reason("face", 0.0) == "folders are being walked"
+    desk.core.upstream_is(Upstream(["scan", "decode"]), 0.0)
+    assert desk.reason("face", 0.0) == "photos are being read"
+    desk.core.upstream_is(Upstream(["scan", "decode", "embed"]), 0.0)
+    assert desk.reason("face", 0.0) == "embeddings first"
+    desk.core.upstream_is(QUIET, 1.0)
+    assert desk.reason("face", 1.5) == "begins in 10 s, unless something comes first"
+    desk.core.tick(11.0)
+    assert desk.reason("face", 11.0) == ""
+
+
+def test_status_counts_what_waits_what_is_out_and_how_long_the_device_was_leased(desk):
+    desk.arrive("embed", *range(1, 6), now=0.0)
+    desk.arrive("face", 101, now=0.0)
+    grant = desk.granted("embed", 1, now=1.0)
+    desk.release(grant, 3.5)
+    desk.core.worker_died("embed", 1, [], 4.0)
+    status = desk.core.status(4.0)
+    assert status.classes == [
+        ClassStatus("embed", 1, 0, open=True, reason="its worker is not up"),
+        ClassStatus("face", 1, 0, open=False, reason="the catalog has not said what comes first"),
     ]
-    (batch,) = core.tasks_arrived(1, mixed, 0.0)
-    assert [each.id for each in batch.tasks] == [1, 3, 4, 5]
-    (alone,) = core.tick(BUSY_WAIT_S)
-    assert [each.id for each in alone.tasks] == [2]
+    assert (status.leases, status.busy_s) == (1, 2.5)
 
 
-def test_only_one_batch_holds_the_lease():
-    core = core_with_worker()
-    core.tasks_arrived(1, tasks(*range(1, 17)), 0.0)
-    assert core.worker_prepared("w", 1, 0.0) == [SendGrant("w", 1, 1)]
-    assert core.worker_prepared("w", 2, 0.0) == []
-    assert core.worker_released("w", 1, 1, 0.5) == [SendGrant("w", 2, 2)]
+# ── all of it, in any order ─────────────────────────────────────────────────────────────────
+
+KINDS = ("embed", "face")
+TASKS = {"embed": range(1, 41), "face": range(101, 141)}
 
 
-def test_a_release_of_somebody_elses_lease_frees_nothing():
-    core = core_with_worker()
-    core.tasks_arrived(1, tasks(*range(1, 17)), 0.0)
-    core.worker_prepared("w", 1, 0.0)
-    core.worker_prepared("w", 2, 0.0)
-    assert core.worker_released("w", 2, 99, 0.5) == []
+class Hands:
+    """What the worker of a class has, and what became of the class's tasks."""
 
+    def __init__(self, kind):
+        self.fresh = deque(TASKS[kind])  #: in the catalog, with nobody
+        self.epoch = 1
+        self.seen = 0
+        self.batches: dict[int, list[int]] = {}
+        self.prepared: set[int] = set()  #: of those, said to be and not granted yet
+        self.results: set[int] = set()  #: computed, not yet committed
+        self.done: set[int] = set()
+        self.charged: set[int] = set()  #: by the catalog, outside the core
+        self.delivery = 0
 
-def test_a_suspect_runs_alone():
-    core = core_with_worker()
-    effects = core.tasks_arrived(1, [task(9, suspect=True), *tasks(1, 2, 3, 4)], 0.0)
-    assert effects[0] == SendBatch("w", 1, 1, [task(9, suspect=True)])
+    @property
+    def held(self):
+        return [each for ids in self.batches.values() for each in ids] + sorted(self.results)
 
-
-def test_a_death_frees_the_lease_and_brings_the_rest_back_in_order():
-    core = core_with_worker(window=8)
-    core.tasks_arrived(1, tasks(1, 2, 3, 4, 5, 6, 7, 8), 0.0)
-    core.worker_prepared("w", 1, 0.0)
-    assert core.worker_died("w", 1, [2], 1.0) == []
-    again = core.worker_pulls("w", 2, Pull("embed", 8, [], 0), 1.0)
-    assert again == [SendBatch("w", 1, 8, tasks(1, 3, 4, 5, 6, 7, 8))]
-    assert core.worker_prepared("w", 1, 1.0) == [SendGrant("w", 1, 2)]
-
-
-def sizes(core, *numbers, now):
-    """How large the batches are in which *numbers* go out to a new worker, one at a time."""
-    core.worker_pulls("w2", 1, Pull("embed", len(numbers), [], 0), now)
-    effects = core.tasks_arrived(core.offer.delivery + 1, tasks(*numbers), now)
-    return [len(each.tasks) for each in effects if isinstance(each, SendBatch)]
-
-
-def test_c08_a_death_for_want_of_memory_makes_batches_smaller_for_a_while():
-    core = core_with_worker()
-    core.tasks_arrived(1, tasks(*range(1, 9)), 0.0)
-    core.worker_died("w", 1, list(range(1, 9)), 1.0, oom=True)
-    assert sizes(core, *range(11, 19), now=2.0) == [4, 4]
-    core.worker_died("w2", 1, [], 3.0)
-    effects = core.worker_pulls("w3", 1, Pull("embed", 8, [], 0), 1.0 + RELAX_S)
-    assert [len(each.tasks) for each in effects if isinstance(each, SendBatch)] == [8]
-
-
-def test_c08_one_picture_that_needs_too_much_memory_makes_no_batch_smaller():
-    core = core_with_worker()
-    core.tasks_arrived(1, [task(1, suspect=True)], 0.0)
-    core.worker_died("w", 1, [1], 1.0, oom=True)
-    assert sizes(core, *range(11, 19), now=2.0) == [8]
-
-
-def test_the_largest_bucket_bounds_a_batch():
-    core = core_with_worker(window=24)
-    effects = core.tasks_arrived(1, tasks(*range(1, 25)), 0.0)
-    assert [len(effect.tasks) for effect in effects] == [8, 8, 8]
+    def empty(self):
+        self.batches, self.prepared, self.seen = {}, set(), 0
 
 
 class World(RuleBasedStateMachine):
-    """A catalog, one worker that may die, and the core between them."""
+    """A catalog, a worker of each class that may die, and the core between them."""
 
     def __init__(self):
         super().__init__()
-        self.core = SchedulerCore((1, 4), window=12)
+        self.core = core_of(*KINDS)
         self.now = 0.0
-        self.delivery = 0
-        self.fresh = deque(range(1, 60))
-        self.epoch = 1
-        self.seen = 0
-        self.batches: dict[int, list[int]] = {}  # batch → ids, in the worker's hands
+        self.hands = {kind: Hands(kind) for kind in KINDS}
+        self.upstream: Upstream | None = None
+        self.opens_at: float | None = None  #: for faces, as this side sees it
         self.granted: SendGrant | None = None
-        self.results: set[int] = set()  # computed, not yet committed
-        self.done: set[int] = set()
-        self.returned: set[int] = set()  # charged by the catalog, outside the core
+
+    def above(self):
+        """Is anything before faces busy, or not known?"""
+        if self.upstream is None or {"scan", "decode", "embed"} & set(self.upstream.busy):
+            return True
+        embed = self.core.status(self.now).classes[0]
+        return embed.queued > 0 or embed.batches > 0
 
     def act(self, effects):
+        if self.above():
+            self.opens_at = None
+        elif self.opens_at is None:
+            self.opens_at = self.now + SETTLE_S
         for effect in effects:
+            hands = self.hands[effect.worker]
+            if effect.worker == "face":
+                final = self.upstream is not None and self.upstream.final
+                assert not self.above(), "faces went before embeddings"
+                assert final or (self.opens_at is not None and self.now >= self.opens_at)
             if isinstance(effect, SendBatch):
                 assert len(effect.tasks) <= effect.bucket
-                self.seen = effect.batch
-                self.batches[effect.batch] = [each.id for each in effect.tasks]
+                hands.seen = effect.batch
+                hands.batches[effect.batch] = [each.id for each in effect.tasks]
             else:
                 assert self.granted is None, "two leases on one device"
+                assert effect.worker == "embed" or not self.hands["embed"].prepared
+                hands.prepared.remove(effect.batch)
                 self.granted = effect
 
-    @precondition(lambda self: self.fresh and self.core.offer.room)
-    @rule(most=st.integers(1, 6))
-    def catalog_delivers(self, most):
-        self.delivery += 1
-        count = min(most, self.core.offer.room, len(self.fresh))
-        ids = [self.fresh.popleft() for _ in range(count)]
-        self.act(self.core.tasks_arrived(self.delivery, tasks(*ids), self.now))
+    @rule(kind=st.sampled_from(KINDS), most=st.integers(1, 6))
+    def catalog_delivers(self, kind, most):
+        hands, offer = self.hands[kind], self.core.offer(kind)
+        count = min(most, offer.room, len(hands.fresh))
+        if not count:
+            return
+        hands.delivery += 1
+        ids = [hands.fresh.popleft() for _ in range(count)]
+        self.act(self.core.tasks_arrived(kind, hands.delivery, tasks(*ids), self.now))
+
+    @rule(
+        busy=st.lists(st.sampled_from(["scan", "decode", "embed", "face"]), max_size=2),
+        final=st.booleans(),
+    )
+    def catalog_tells_what_is_upstream(self, busy, final):
+        self.upstream = Upstream(busy, final)
+        self.act(self.core.upstream_is(self.upstream, self.now))
 
     @rule()
-    def worker_offers(self):
-        held = [each for ids in self.batches.values() for each in ids] + sorted(self.results)
-        pull = Pull("embed", 8, held, self.seen)
-        self.act(self.core.worker_pulls("w", self.epoch, pull, self.now))
+    def all_is_quiet(self):
+        self.upstream = QUIET
+        self.act(self.core.upstream_is(QUIET, self.now))
 
-    @precondition(lambda self: self.batches)
-    @rule(data=st.data())
-    def worker_prepares(self, data):
-        batch = data.draw(st.sampled_from(sorted(self.batches)))
-        self.act(self.core.worker_prepared("w", batch, self.now))
+    @rule()
+    def catalog_is_away(self):
+        self.upstream = None
+        self.act(self.core.upstream_lost(self.now))
+
+    @rule(kind=st.sampled_from(KINDS))
+    def worker_offers(self, kind):
+        hands = self.hands[kind]
+        pull = Pull(kind, 2 * BUCKET, hands.held, hands.seen)
+        self.act(self.core.worker_pulls(kind, hands.epoch, pull, self.now))
+
+    @rule(kind=st.sampled_from(KINDS), last=st.booleans())
+    def worker_prepares(self, kind, last):
+        hands = self.hands[kind]
+        running = self.granted is not None and self.granted.worker == kind and self.granted.batch
+        waiting = [each for each in sorted(hands.batches) if each != running]
+        if waiting:
+            batch = waiting[-1 if last else 0]
+            hands.prepared.add(batch)
+            self.act(self.core.worker_prepared(kind, batch, self.now))
 
     @precondition(lambda self: self.granted is not None)
     @rule()
     def worker_runs(self):
         grant, self.granted = self.granted, None
         assert grant is not None
-        self.results.update(self.batches.pop(grant.batch))
-        self.act(self.core.worker_released("w", grant.batch, grant.lease, self.now))
+        hands = self.hands[grant.worker]
+        hands.results.update(hands.batches.pop(grant.batch))
+        self.act(self.core.worker_released(grant.worker, grant.batch, grant.lease, self.now))
 
-    @precondition(lambda self: self.results)
-    @rule()
-    def catalog_commits(self):
-        self.done |= self.results
-        self.results = set()
+    @rule(kind=st.sampled_from(KINDS))
+    def catalog_commits(self, kind):
+        hands = self.hands[kind]
+        hands.done |= hands.results
+        hands.results = set()
 
-    @rule(while_running=st.booleans())
-    def worker_dies(self, while_running):
-        executing = []
-        if while_running and self.granted is not None:
-            executing = self.batches[self.granted.batch]
+    @rule(kind=st.sampled_from(KINDS), while_running=st.booleans())
+    def worker_dies(self, kind, while_running):
+        hands, executing = self.hands[kind], []
+        runs = self.granted is not None and self.granted.worker == kind
+        if runs and while_running:
+            assert self.granted is not None
+            executing = hands.batches[self.granted.batch]
         # results that were not committed die with it; their tasks go back to the catalog
-        self.returned |= set(executing) | self.results
-        lost = sorted(set(executing) | self.results)
-        self.granted, self.batches, self.results, self.seen = None, {}, set(), 0
-        self.act(self.core.worker_died("w", self.epoch, lost, self.now))
-        self.epoch += 1
+        lost = sorted(set(executing) | hands.results)
+        hands.charged |= set(lost) - {PROOF}
+        hands.results = set()
+        hands.empty()
+        if runs:
+            self.granted = None
+        self.act(self.core.worker_died(kind, hands.epoch, lost, self.now))
+        hands.epoch += 1
 
-    @rule(seconds=st.floats(0, 3))
+    @rule()
+    def scheduler_dies(self):
+        """What runs ends without a lease; all else goes back to the catalog."""
+        grant, self.granted = self.granted, None
+        for kind, hands in self.hands.items():
+            if grant is not None and grant.worker == kind:
+                hands.results.update(hands.batches.pop(grant.batch))
+            somewhere = hands.results | hands.done | hands.charged
+            hands.fresh = deque(each for each in TASKS[kind] if each not in somewhere)
+            hands.delivery = 0
+            hands.empty()
+        self.core = core_of(*KINDS)
+        self.upstream = self.opens_at = None
+        self.act([])
+
+    @rule(seconds=st.floats(0, 12))
     def time_passes(self, seconds):
         self.now += seconds
         self.act(self.core.tick(self.now))
 
     @invariant()
     def every_task_is_somewhere(self):
-        held = {each for ids in self.batches.values() for each in ids}
-        waiting = self.core.statistics().queued
-        given = [each - {PROOF} for each in (held, self.results, self.done, self.returned)]
-        assert len(self.fresh) + waiting + sum(map(len, given)) == 59
+        for kind, found in zip(KINDS, self.core.status(self.now).classes, strict=True):
+            hands = self.hands[kind]
+            held = {each for ids in hands.batches.values() for each in ids}
+            given = [each - {PROOF} for each in (held, hands.results, hands.done, hands.charged)]
+            places = len(hands.fresh) + found.queued + sum(map(len, given))
+            assert places == len(TASKS[kind])
 
+    @invariant()
+    def the_device_is_not_idle_while_somebody_may_have_it(self):
+        if self.granted is None:
+            assert not self.hands["embed"].prepared
+            if self.core.is_open("face", self.now):
+                assert not self.hands["face"].prepared
 
-def death(core, ids, epoch=1, now=1.0):
-    """The worker dies over *ids*, and comes back; what it is sent then."""
-    core.worker_died("w", epoch, ids, now)
-    return core.worker_pulls("w", epoch + 1, Pull("embed", 24, [], 0), now)
-
-
-def test_after_a_death_over_tasks_something_that_went_well_is_run_first_and_alone():
-    core = core_with_worker()
-    core.tasks_arrived(1, tasks(*range(1, 9)), 0.0)
-    core.worker_prepared("w", 1, 0.0)
-    core.worker_released("w", 1, 1, 0.5)
-    core.tasks_arrived(2, [*tasks(*range(9, 17)), task(17, suspect=True)], 0.5)
-    (batch, *_) = death(core, range(9, 17))
-    proof = EmbedTask(PROOF, 8, b"d" * 32, 640, 480, suspect=True)
-    assert batch == SendBatch("w", 1, 1, [proof])
-    core.worker_prepared("w", 1, 2.0)
-    assert SendBatch("w", 2, 1, [task(17, suspect=True)]) in core.worker_released("w", 1, 2, 2.0)
-
-
-def test_a_death_that_has_nothing_to_do_with_tasks_proves_nothing():
-    core = core_with_worker()
-    core.tasks_arrived(1, tasks(*range(1, 9)), 0.0)
-    core.worker_released("w", 1, 1, 0.5)
-    core.tasks_arrived(2, tasks(*range(9, 17)), 0.5)
-    assert death(core, []) == [SendBatch("w", 1, 8, tasks(*range(9, 17)))]
-
-
-def test_nothing_is_proved_where_nothing_went_well_yet():
-    core = core_with_worker()
-    core.tasks_arrived(1, tasks(1, 2, 3, 4), 0.0)
-    core.tasks_arrived(2, tasks(5, 6, 7, 8), 0.0)
-    assert death(core, [1, 2, 3, 4]) == [SendBatch("w", 1, 4, tasks(5, 6, 7, 8))]
+    def teardown(self):
+        """Whatever happened: if nothing more does, everything is done in the end."""
+        self.upstream = Upstream([], final=True)
+        for _ in range(200):
+            self.act(self.core.upstream_is(self.upstream, self.now))
+            for kind in KINDS:
+                self.catalog_delivers(kind, 6)
+                self.worker_prepares(kind, last=False)
+                self.catalog_commits(kind)
+                self.worker_offers(kind)
+            if self.granted is not None:
+                self.worker_runs()
+            self.time_passes(1.0)
+        for kind, hands in self.hands.items():
+            assert (hands.done | hands.charged) - {PROOF} == set(TASKS[kind])
 
 
 TestWorld = World.TestCase

@@ -213,6 +213,8 @@ def test_every_setting_can_come_from_the_environment(place):
         "device.gpu": "-1",
         "device.threads": "2",
         "embed.buckets": "1, 4",
+        "faces.buckets": "2, 16",
+        "scheduler.settle": "0",
         "model.pack": "clip-b32",
         "model.search": "/packs",
         "model.hub": "http://hub.example:8000",
@@ -231,6 +233,8 @@ def test_every_setting_can_come_from_the_environment(place):
     }
     settings = place.load(**{name: texts[key] for name, key in names.items()})
     assert settings.embed.buckets == (1, 4)
+    assert settings.faces.buckets == (2, 16)
+    assert settings.scheduler.settle == 0
     assert settings.ingest.watch is False
     assert settings.model.search == (Path("/packs"),)
     assert settings.device.gpu == -1
@@ -331,6 +335,11 @@ def test_an_unknown_key_names_its_file_and_the_nearest_right_one(place):
         ),
         ("embed.buckets = [8, 1]", "`embed.buckets` must ascend, not [8, 1]"),
         ("embed.buckets = [1, 1]", "`embed.buckets` must ascend, not [1, 1]"),
+        ("faces.buckets = [8, 1]", "`faces.buckets` must ascend, not [8, 1]"),
+        (
+            "scheduler.settle = -1",
+            "`scheduler.settle` must be a number of seconds, at most a year, not -1",
+        ),
         (
             "gateway.host = '0.0.0.0'",
             "`gateway.host` must be 127.0.0.1: only this machine is served so far",
@@ -453,6 +462,7 @@ NAMES = st.text(
 ).filter(lambda name: name not in (".", ".."))
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: Path("/", *parts))
 SECONDS = st.floats(min_value=0.001, max_value=1e6)
+BUCKETS = st.sets(st.integers(1, 1024), min_size=1).map(lambda s: tuple(sorted(s)))
 VALUES = {
     "profile": st.sampled_from(["P1", "P2"]),
     "originals": st.lists(PATHS, max_size=3).map(tuple),
@@ -463,7 +473,9 @@ VALUES = {
     "decode.processes": st.integers(1, 1024),
     "device.gpu": st.integers(-1, 63),
     "device.threads": st.integers(1, 1024),
-    "embed.buckets": st.sets(st.integers(1, 1024), min_size=1).map(lambda s: tuple(sorted(s))),
+    "embed.buckets": BUCKETS,
+    "faces.buckets": BUCKETS,
+    "scheduler.settle": SECONDS,
     "model.pack": st.from_regex(r"[a-z][a-z0-9._+-]*", fullmatch=True),
     "model.hub": st.sampled_from(["http://hub", "https://hub.example:8000/models/"]),
     "model.search": st.lists(PATHS, max_size=2).map(tuple),

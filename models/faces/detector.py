@@ -6,24 +6,28 @@ that range gets a look of its own:
     whole      the picture in the detector's frame.  What is found here stays as it was found.
     near       SCRFD whose sides are open: the whole picture again in 128 x 128, both suppressed
                together, as its authors do since 1.0
+    border     a small picture, or one with nothing in it but faces that fill it, or with none at
+               all: the picture with a border around it, so that faces have surroundings
+    turned     a picture with faces that no look is sure of: on its head
     tiles      a picture twice as long as the frame: four overlapping quarters (a long strip: as
                many as it takes), for faces that are too small in the whole.  One that touches an
                inner border is left out: it is whole in the next tile or large enough in the whole.
-    border     a small picture, or one with nothing in it but faces that fill it, or with none at
-               all: the picture with a border around it, so that faces have surroundings
-    turned     still nothing: the picture on its head
 
-Each further look only adds what shares little with what is there; so boxes do not depend on how
-many looks there were, and a picture that needs none costs one run.  Faces that lie on their side
-are not looked for.
+A face keeps the box of the look that found it first; so boxes are those of the detector alone,
+whatever else was looked at.  Its landmarks and its score are those of the look that was surest.
 
-Landmarks keep the order the detector gives them, which is that of the upright face: alignment
-turns a face that stands on its head.
+YuNet finds faces on their heads nearly as well as others (21 of 22 photos), but takes their
+mouths for eyes: they could not be recognised.  Seen upright they score higher, by more than 0.03
+for 140 of 145 such faces and for none of 434 upright ones, none of which was sure of itself.  So
+such a face is taken as the turned look has it, in which landmarks name the parts of the upright
+face and alignment turns it.  A turned look where nothing was found is not worth it: it found one
+face more, and two in 90 photos that have none.  Faces that lie on their side are not looked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,6 +58,10 @@ FILLS = 0.7
 #: Parts of one face, and the face, share more of the smaller box than two faces do.
 PART = 0.6
 
+#: Two looks saw one face if their boxes share this; its landmarks are the other's if it scores
+#: higher by so much.
+SAME, BETTER = 0.3, 0.03
+
 #: How much of a tile its neighbour shows as well.
 SHARED = 0.2
 
@@ -68,12 +76,13 @@ class Kind(NamedTuple):
     decode: Callable[[Iterable[NDArray[Any]], int, int, float], Candidates]
     threshold: float
     overlap: float
+    sure: float  #: upright faces score more, as a rule; without landmarks nothing can be turned
 
 
 KINDS: Mapping[str, Kind] = {
-    "yunet": Kind(letterbox, yunet.decode, yunet.THRESHOLD, yunet.OVERLAP),
-    "scrfd": Kind(letterbox, scrfd.decode, scrfd.THRESHOLD, scrfd.OVERLAP),
-    "ultralight": Kind(stretch, ultralight.decode, ultralight.THRESHOLD, ultralight.OVERLAP),
+    "yunet": Kind(letterbox, yunet.decode, yunet.THRESHOLD, yunet.OVERLAP, yunet.SURE),
+    "scrfd": Kind(letterbox, scrfd.decode, scrfd.THRESHOLD, scrfd.OVERLAP, scrfd.SURE),
+    "ultralight": Kind(stretch, ultralight.decode, ultralight.THRESHOLD, ultralight.OVERLAP, 0),
 }
 
 
@@ -90,7 +99,7 @@ class FaceDetector:
         self._width, self._height = _frame(graph)
         self._threshold = graph.threshold or self._kind.threshold
         self._overlap = graph.nms or self._kind.overlap
-        self._looks_near = graph.kind == "scrfd" and port.shape[2:] == (None, None)
+        self._looks_near = False
 
     @staticmethod
     def check(session: Session, graph: DetectGraph) -> Port:
@@ -147,6 +156,7 @@ class FaceDetector:
         )
         detector = cls(session, graph)
         detector._check_itself()
+        detector._looks_near = detector._can_look_near()
         if not device.startswith("cpu"):
             detector._check_against_cpu()
         return detector
@@ -181,40 +191,42 @@ class FaceDetector:
         height, width = picture.shape[:2]
         if not picture.size:
             raise PictureBroken(f"a picture of {width} x {height} pixels")
-        fit = self._kind.fit
-        whole = fit(picture, self._width, self._height, 0)
-        found = self._found(whole)
+        fit, frame = self._kind.fit, (self._width, self._height)
+        look = fit(picture, *frame, 0)
+        found = self._found(look)
         if self._looks_near:
             near = self._found(fit(picture, NEAR, NEAR, 0))
             found = suppress(Candidates.joined([found, near]), self._overlap)
-        faces = self._added([], found, width, height)
-        if max(width, height) >= 2 * max(self._width, self._height):
-            for part in self._in_tiles(picture):
-                faces = self._added(faces, part, width, height)
-        small = max(width, height) < SMALL * max(self._width, self._height)
+        faces = self._merged([], _faces(found, width, height))
+        small = max(width, height) < SMALL * max(frame)
         if small or all(_fills(face, width, height) for face in faces):
-            bordered = self._found(fit(picture, self._width, self._height, BORDER))
-            faces = self._added(faces, bordered, width, height)
-        if not faces:
-            turned = self._found(whole.turned()).turned(width, height)
-            faces = self._added(faces, turned, width, height)
+            look = fit(picture, *frame, BORDER)
+            faces = self._merged(faces, _faces(self._found(look), width, height))
+        if any(face.score < self._kind.sure for face in faces):
+            found = self._found(look.turned()).turned(width, height)
+            faces = self._merged(faces, _faces(found, width, height))[: len(faces)]
+        if max(width, height) >= 2 * max(frame):
+            for found in self._in_tiles(picture):
+                faces = self._merged(faces, _faces(found, width, height))
         return sorted(faces, key=lambda face: -face.score)
 
-    def _added(self, faces: list[Face], found: Candidates, width: int, height: int) -> list[Face]:
-        """*faces* and those of *found* that are none of them."""
-        more = []
-        corners = np.clip(found.boxes, 0, [width, height, width, height])
-        for corner, score, points in zip(
-            corners.tolist(), found.scores.tolist(), found.points.tolist(), strict=True
-        ):
-            left, top, right, bottom = corner
-            face = Face(left, top, right, bottom, min(score, 1.0), tuple((x, y) for x, y in points))
-            known = any(
-                iou(face, other) > self._overlap or covered(face, other) > PART for other in faces
-            )
-            if face.width > 0 and face.height > 0 and not known:
-                more.append(face)
-        return faces + more
+    def _merged(self, faces: list[Face], more: list[Face]) -> list[Face]:
+        """*faces*, each with the landmarks of its surer double in *more*, then who has none."""
+        merged = list(faces)
+        for face in more:
+            shares = [iou(face, other) for other in faces]
+            best = max(range(len(faces)), key=shares.__getitem__, default=0)
+            if faces and shares[best] > SAME:
+                if face.score > merged[best].score + BETTER:
+                    merged[best] = msgspec.structs.replace(
+                        merged[best], score=face.score, landmarks=face.landmarks
+                    )
+            elif not any(
+                share > self._overlap or covered(face, other) > PART
+                for share, other in zip(shares, faces, strict=True)
+            ):
+                merged.append(face)
+        return merged
 
     def _in_tiles(self, picture: NDArray[np.uint8]) -> Iterator[Candidates]:
         height, width = picture.shape[:2]
@@ -236,7 +248,8 @@ class FaceDetector:
         if not all(np.isfinite(each).all() for each in found):
             self._check_itself()
             raise PictureBroken("gave NaN or infinity where its faces are looked for")
-        return fitted.back(suppress(found, self._overlap))
+        whole_pixels = self._graph.kind == "yunet"  # crowds are counted as OpenCV counts them
+        return fitted.back(suppress(found, self._overlap, whole_pixels=whole_pixels))
 
     def _decoded(self, fitted: Fitted) -> Candidates:
         outputs = self._run(fitted)
@@ -258,6 +271,17 @@ class FaceDetector:
 
     def _frames(self) -> list[tuple[int, int]]:
         return [(self._width, self._height)] + [(NEAR, NEAR)] * self._looks_near
+
+    def _can_look_near(self) -> bool:
+        """Does it take a smaller frame, too?  What stands in a graph's input may be wrong."""
+        sides = self._session.inputs[self._feed].shape[2:]
+        if self._graph.kind != "scrfd" or sides != (None, None):
+            return False
+        try:
+            self._decoded(self._kind.fit(sample_picture(64), NEAR, NEAR, 0))
+        except ModelBroken:
+            return False
+        return True
 
     def _check_itself(self) -> None:
         for width, height in self._frames():
@@ -286,6 +310,18 @@ class FaceDetector:
 def _frame(graph: DetectGraph) -> tuple[int, int]:
     """Width and height of what the graph looks at."""
     return graph.size, graph.size * 3 // 4 if graph.kind == "ultralight" else graph.size
+
+
+def _faces(found: Candidates, width: int, height: int) -> list[Face]:
+    """*found* in a picture of *width* × *height*, cut where it ends."""
+    corners = np.clip(found.boxes, 0, [width, height, width, height])
+    faces = [
+        Face(left, top, right, bottom, min(score, 1.0), tuple((x, y) for x, y in points))
+        for (left, top, right, bottom), score, points in zip(
+            corners.tolist(), found.scores.tolist(), found.points.tolist(), strict=True
+        )
+    ]
+    return [face for face in faces if face.width > 0 and face.height > 0]
 
 
 def _fills(face: Face, width: int, height: int) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.faces.candidates import Floats
 
+MOST_ANCHORS = 4  #: rows a cell; published graphs have one or two
 FINEST = 8  #: pixels a side of the smallest cells; each further level doubles it
 
 
@@ -55,7 +56,11 @@ def levels(outputs: Iterable[NDArray[Any]], width: int, height: int, scores: int
         across, down = -(-width // stride), -(-height // stride)
         anchors, rest = divmod(rows_, across * down)
         counts = {kind: len(each) for kind, each in kinds.items()}
-        if rest or not anchors or counts not in ({1: scores, 4: 1}, {1: scores, 4: 1, 10: 1}):
+        if (
+            rest
+            or not 0 < anchors <= MOST_ANCHORS
+            or counts not in ({1: scores, 4: 1}, {1: scores, 4: 1, 10: 1})
+        ):
             raise Unreadable(
                 f"expected {scores} of [rows, 1], one [rows, 4] and one [rows, 10] for cells of "
                 f"{stride} pixels in {width} x {height}, found the shapes {shapes}"

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from models.faces.candidates import Candidates
 from models.faces.grid import levels
 
-THRESHOLD, OVERLAP = 0.5, 0.4
+#: The first two are its authors'; the last was not measured, for want of weights.
+THRESHOLD, OVERLAP, SURE = 0.5, 0.4, 0.7
 
 
 def decode(

@@ -9,10 +9,17 @@ import numpy as np
 from models.faces.candidates import Candidates, Floats
 
 
-def suppress(found: Candidates, overlap: float) -> Candidates:
-    """The rows of *found* that are left, best first; of two, at most *overlap* (IoU) is shared."""
+def suppress(found: Candidates, overlap: float, *, whole_pixels: bool = False) -> Candidates:
+    """The rows of *found* that are left, best first; of two, at most *overlap* (IoU) is shared.
+
+    With *whole_pixels* what lies behind the point is cut off corners and sides before they are
+    compared, as OpenCV does.
+    """
     order = np.argsort(-found.scores, kind="stable")
     boxes = found.boxes[order]
+    if whole_pixels:
+        corners = np.trunc(boxes[:, :2])
+        boxes = np.concatenate([corners, corners + np.trunc(boxes[:, 2:] - boxes[:, :2])], axis=1)
     kept: list[int] = []
     left = np.arange(len(order))
     while left.size:

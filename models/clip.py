@@ -16,10 +16,7 @@ inside still contain the 1.  Such graphs run row by row.
 """
 
 from collections.abc import Sequence
-from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Self
 
 from models import image
 from models.errors import ModelBroken, RowsBroken
@@ -27,57 +24,10 @@ from models.image import Picture, Size
 from models.pack import Embed, ImageGraph, Pack, TextGraph
 from models.session import Array, Port, Session
 from models.tokenizer import Tokenizer
-
-Vectors = NDArray[np.float32]
+from models.tower import Tower, Vectors, check_contract, check_output, sample_picture, spell
 
 #: Batch sizes of the text graph: one query, a handful of phrasings, a vocabulary.
 TEXT_BUCKETS = (1, 8, 32)
-
-#: Below this the length of a vector is rounding, and its direction noise.
-SHORTEST = 1e-12
-
-
-class Tower:
-    """What both towers are: a graph of one input whose rows become vectors."""
-
-    def __init__(
-        self,
-        session: Session,
-        embed: Embed,
-        port: Port,
-        *,
-        shape: tuple[int, ...],
-        output: str,
-        buckets: tuple[int, ...],
-    ) -> None:
-        fixed = port.shape[0] if port.shape else None
-        self._session = session
-        self._feed = port.name
-        self._output = output
-        self._shape = shape
-        self.dtype = port.dtype  #: of one element of the input
-        self.buckets = buckets if fixed is None else (fixed,)
-        self.space = embed.space
-        self.dimensions = embed.dimensions
-
-    def limit(self, seconds: float) -> None:
-        """Break off runs that take longer from now on, as `RanTooLong`."""
-        self._session.limit_s = seconds
-
-    def _vectors(
-        self, rows: Array, buckets: tuple[int, ...] | None = None
-    ) -> tuple[Vectors, tuple[int, ...]]:
-        """`unit` of what the graph gives for *rows*, run in *buckets* (all, if None)."""
-        if not len(rows):
-            return np.empty((0, self.dimensions), np.float32), ()
-        raw = self._session.run_rows(self._feed, rows, self._output, buckets or self.buckets)
-        if raw.shape != (len(rows), self.dimensions):
-            raise ModelBroken(
-                self._session.path,
-                f"expected {self._output!r} to be [{len(rows)}, {self.dimensions}], "
-                f"found {list(raw.shape)}",
-            )
-        return unit(raw)
 
 
 class ImageTower(Tower):
@@ -87,8 +37,9 @@ class ImageTower(Tower):
         graph = embed.image
         super().__init__(
             session,
-            embed,
             self.check(session, graph, embed.dimensions),
+            space=embed.space,
+            dimensions=embed.dimensions,
             shape=_row(graph),
             output=graph.output,
             buckets=graph.buckets,
@@ -104,8 +55,8 @@ class ImageTower(Tower):
             ModelBroken: it does not fit; *dimensions* None fits any width.
         """
         dtypes = ("float32", "float16", "uint8")
-        port = _check_contract(session, feed=graph.input, dtypes=dtypes, shape=_row(graph))
-        _check_output(session, graph.output, dimensions)
+        port = check_contract(session, feed=graph.input, dtypes=dtypes, shape=_row(graph))
+        check_output(session, graph.output, dimensions)
         return port
 
     @classmethod
@@ -175,8 +126,8 @@ class ImageTower(Tower):
         """
         if tensor.dtype != self.dtype or tensor.shape[1:] != self._shape:
             raise ValueError(
-                f"expected {self.dtype} {_spell((None, *self._shape))}, "
-                f"found {tensor.dtype} {_spell(tensor.shape)}"
+                f"expected {self.dtype} {spell((None, *self._shape))}, "
+                f"found {tensor.dtype} {spell(tensor.shape)}"
             )
         small = tuple(bucket for bucket in self.buckets if largest is None or bucket <= largest)
         vectors, broken = self._vectors(tensor, small or self.buckets[:1])
@@ -200,8 +151,9 @@ class TextTower(Tower):
         graph = embed.text
         super().__init__(
             session,
-            embed,
             self.check(session, graph, embed.dimensions),
+            space=embed.space,
+            dimensions=embed.dimensions,
             shape=(graph.context,),
             output=graph.output,
             buckets=TEXT_BUCKETS,
@@ -212,8 +164,8 @@ class TextTower(Tower):
     def check(session: Session, graph: TextGraph, dimensions: int | None = None) -> Port:
         """As `ImageTower.check`."""
         dtypes = ("int64", "int32")
-        port = _check_contract(session, feed=graph.input, dtypes=dtypes, shape=(graph.context,))
-        _check_output(session, graph.output, dimensions)
+        port = check_contract(session, feed=graph.input, dtypes=dtypes, shape=(graph.context,))
+        check_output(session, graph.output, dimensions)
         return port
 
     @classmethod
@@ -256,77 +208,7 @@ class TextTower(Tower):
         return vectors
 
 
-def unit(rows: Array) -> tuple[Vectors, tuple[int, ...]]:
-    """*rows* [n, d] at length one, and the indices of those that have no direction.
-
-    Rows with NaN or infinity in them, or of length zero, become zeros.
-    """
-    wide = rows.astype(np.float64)  # squares of large float32 values do not fit into float32
-    lengths = np.sqrt(np.einsum("nd,nd->n", wide, wide))
-    good = np.isfinite(lengths) & (lengths > SHORTEST)
-    wide[~good] = 0
-    vectors = wide / np.where(good, lengths, 1)[:, None]
-    return vectors.astype(np.float32), tuple(np.flatnonzero(~good).tolist())
-
-
-def _check_contract(
-    session: Session, *, feed: str, dtypes: tuple[str, ...], shape: tuple[int, ...]
-) -> Port:
-    """The input *feed* as the graph describes it, once that fits what the pack says.
-
-    *shape* is that of one row.
-    """
-    names = list(session.inputs)
-    if names != [feed]:
-        raise ModelBroken(
-            session.path,
-            f"expected one input {feed!r}, found {', '.join(map(repr, names)) or 'none'}",
-        )
-    port = session.inputs[feed]
-    if port.dtype.name not in dtypes:
-        raise ModelBroken(
-            session.path, f"expected {feed!r} to be {' or '.join(dtypes)}, found {port.dtype}"
-        )
-    _check_shape(session, port, shape)
-    return port
-
-
 def _row(graph: ImageGraph) -> tuple[int, ...]:
     """The shape of one picture."""
     square = (graph.size, graph.size)
     return (3, *square) if graph.layout == "NCHW" else (*square, 3)
-
-
-def _check_output(session: Session, output: str, dimensions: int | None) -> None:
-    if output not in session.outputs:
-        names = ", ".join(map(repr, session.outputs))
-        raise ModelBroken(session.path, f"expected an output {output!r}, found {names}")
-    _check_shape(session, session.outputs[output], (dimensions,))
-
-
-def _check_shape(session: Session, port: Port, row: tuple[int | None, ...]) -> None:
-    """A dimension the graph leaves open fits any; a shape it leaves open shows when it runs."""
-    fits = len(port.shape) == len(row) + 1 and all(
-        wanted is None or extent in {None, wanted}
-        for extent, wanted in zip(port.shape[1:], row, strict=True)
-    )
-    if port.shape and not fits:
-        raise ModelBroken(
-            session.path,
-            f"expected {port.name!r} to be {_spell((None, *row))}, found {_spell(port.shape)}",
-        )
-
-
-def _spell(shape: tuple[int | None, ...]) -> str:
-    return f"[{', '.join('n' if extent is None else str(extent) for extent in shape)}]"
-
-
-def sample_picture(size: int) -> NDArray[np.uint8]:
-    """An ordinary picture to try a graph with, uint8 [size, size, 3]: edges, slopes, colours."""
-    ramp = np.arange(size) * 255 // max(1, size - 1)
-    planes: list[NDArray[Any]] = [
-        np.broadcast_to(ramp, (size, size)),
-        np.broadcast_to(ramp[:, None], (size, size)),
-        (np.add.outer(np.arange(size), np.arange(size)) // 8 % 2) * 255,
-    ]
-    return np.stack(planes, axis=-1).astype(np.uint8)

@@ -34,7 +34,7 @@ import msgspec
 import numpy as np
 
 from models import image
-from models.clip import ImageTower, TextTower, sample_picture, unit
+from models.clip import ImageTower, TextTower
 from models.errors import ModelBroken, PackBroken
 from models.graphfile import GraphFile, read_graph
 from models.layouts import Eyes, Folder, Words, read_layout
@@ -58,6 +58,7 @@ from models.pack import (
 )
 from models.session import Array, Port, Session
 from models.tokenizer import Tokenizer, clip_merges, id_of
+from models.tower import sample_picture, unit
 
 #: Batch sizes of a graph whose batch is open.
 BUCKETS = (1, 8, 32)

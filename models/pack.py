@@ -35,6 +35,7 @@ Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9._-]*$", max_length=
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Precision = Literal["fp32", "fp16", "fp16-weights", "int8"]
 Cosine = Annotated[float, msgspec.Meta(ge=-1, le=1)]
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Channels = tuple[float, float, float]
 Buckets = tuple[Positive, ...]  # batch sizes a graph is run with, rising
 Colour = Literal["RGB", "BGR"]
@@ -107,33 +108,45 @@ class Embed(Section, frozen=True):
 
 
 class DetectGraph(Section, frozen=True):
-    """The graph that finds faces in one picture, letterboxed into a square."""
+    """The graph that finds faces in one picture at a time.
+
+    Values are (x / 255 - mean) / std, of x from 0 to 255.  A graph that wants the bare x says
+    mean 0 and std 1/255, one that wants (x - 127.5) / 128 says mean 0.5 and std 128/255.
+    """
 
     file: str
     sha256: Sha256
-    kind: Literal["scrfd", "yunet"]  #: how its outputs are read
+    kind: Literal["scrfd", "yunet", "ultralight"]  #: how its outputs are read
     precision: Precision
-    size: Positive  #: side of the square, pixels
-    mean: Channels
+    size: Positive  #: side of the square, pixels; ultralight: width of a frame of 4:3
+    mean: Channels  #: on the scale 0–1, in the order of *colour*
     std: Channels
     colour: Colour
     input: str
     outputs: tuple[str, ...]  #: in the graph's order
     memory_mib: Positive | None = None
+    threshold: Share | None = None  #: score above which it is a face; by default its kind's
+    nms: Share | None = None  #: two boxes of one face share more of their area (IoU); likewise
 
     def __post_init__(self) -> None:
         check_relative(self.file)
         _check_std(self.std)
+        if self.kind != "ultralight" and self.size % 32:
+            raise ValueError("size must be a multiple of 32, the largest cells of its grid")
 
 
 class RecogniseGraph(Section, frozen=True):
-    """The graph that turns an aligned face into a vector."""
+    """The graph that turns an aligned face into a vector.
+
+    mean and std as in `DetectGraph`: (x - 127.5) / 127.5 is mean 0.5 and std 0.5, and a graph that
+    scales inside takes mean 0 and std 1/255.
+    """
 
     file: str
     sha256: Sha256
     precision: Precision
     buckets: Buckets
-    size: Positive
+    size: Positive  #: side of the aligned square, pixels
     mean: Channels
     std: Channels
     colour: Colour
@@ -214,6 +227,39 @@ class Pack(Manifest, frozen=True, kw_only=True):
         if self.embed is None:
             raise PackBroken(self.path(MANIFEST), "has no [embed] section: it cannot search")
         return self.embed
+
+    def require_detect(self) -> DetectGraph:
+        """The section [faces.detect].
+
+        Raises:
+            PackBroken: this pack has none.
+        """
+        if self.faces is None or self.faces.detect is None:
+            raise PackBroken(
+                self.path(MANIFEST), "has no [faces.detect] section: it cannot find faces"
+            )
+        return self.faces.detect
+
+    def require_recognise(self) -> RecogniseGraph:
+        """The section [faces.recognise].
+
+        Raises:
+            PackBroken: this pack has none.
+        """
+        if self.faces is None or self.faces.recognise is None:
+            raise PackBroken(
+                self.path(MANIFEST),
+                "has no [faces.recognise] section: it cannot tell faces apart",
+            )
+        return self.faces.recognise
+
+    def require_faces(self) -> tuple[DetectGraph, RecogniseGraph]:
+        """Both halves of [faces].
+
+        Raises:
+            PackBroken: one is missing.
+        """
+        return self.require_detect(), self.require_recognise()
 
 
 def load_pack(directory: Path) -> Pack:

@@ -39,7 +39,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from models.clip import ImageTower, TextTower, sample_picture, unit
+from models.clip import ImageTower, TextTower
 from models.errors import ModelBroken
 from models.export.precision import reduce
 from models.export.vocabulary import write_tokenizer
@@ -47,6 +47,7 @@ from models.importing import import_pack
 from models.layouts import CLIP_MEAN, CLIP_STD, SUFFIXES
 from models.pack import MANIFEST, Manifest, Pack, Precision, load_pack, to_toml
 from models.tokenizer import Tokenizer
+from models.tower import sample_picture, unit
 
 OPSET = 18
 

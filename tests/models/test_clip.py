@@ -11,10 +11,11 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from models.clip import ImageTower, TextTower, unit
+from models.clip import ImageTower, TextTower
 from models.errors import DeviceUnusable, ModelBroken, PackBroken, RowsBroken
 from models.pack import load_pack
 from models.session import devices
+from models.tower import unit
 
 
 @pytest.fixture

@@ -50,18 +50,21 @@ from actors.cli.stop import stop
 from actors.client import Client, NotRunning, Run
 from actors.console import Console, event_record
 from actors.library.paths import printable
+from actors.library.space import Space
 from actors.logs.journal import Journal
 from actors.messages import CatalogStatus, Class, Status, Totals
-from actors.packs import serving, space_of
+from actors.packs import faces_of, serving, space_of
 from actors.settings import (
     CatalogSettings,
     DecodeSettings,
     EmbedSettings,
+    FaceSettings,
     GatewaySettings,
     IndexSettings,
     IngestSettings,
     SchedulerSettings,
     TextSettings,
+    WorkerSettings,
 )
 from config.checks import LEAST_FREE, LEAST_LEFT, check, room
 from config.errors import ConfigError, DataUnwritable
@@ -92,19 +95,32 @@ POLL_S = 0.05
 ROOM_S = 1.0
 
 
-def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
+def tree(
+    settings: Settings, pack: Pack, faces: Space | None, *, port: int, once: bool
+) -> GroupSpec:
     """Every process of one system, and what each is told."""
     folders = [str(each) for each in _folders(settings)]
     place = str(settings.database_path)
     derived, database = str(settings.library.derived), settings.library.database
     roots = [os.fsencode(each) for each in settings.originals]
-    buckets = list(settings.embed.buckets)
-    classes: dict[Class, list[int]] = {"embed": buckets, "face": list(settings.faces.buckets)}
+    classes: dict[Class, list[int]] = {
+        "embed": list(settings.embed.buckets),
+        "face": list(settings.faces.buckets),
+    }
     decoders = tuple(f"decode.{n}" for n in range(settings.decode.processes))
-    workers = ("ingest", *decoders, "scheduler", "embed")
+    workers = ("ingest", *decoders, "scheduler", "embed", "face")
     device = "cpu:0" if settings.device.gpu < 0 else f"cuda:{settings.device.gpu}"
     space = space_of(pack)
-    catalog = CatalogSettings(database, str(settings.data), space, roots, derived)
+    catalog = CatalogSettings(
+        database,
+        str(settings.data),
+        space,
+        roots,
+        derived,
+        faces=faces,
+        spool_bytes=int(settings.faces.spool * 2**30),
+        watch=not once,
+    )
     index = IndexSettings(
         database,
         str(settings.data / "index"),
@@ -155,6 +171,7 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
     def group(name: str, *children: ChildSpec) -> GroupSpec:
         return GroupSpec(name=name, children=children, intensity=intensity, backoff=backoff)
 
+    workers_of: dict[Class, type[WorkerSettings]] = {"embed": EmbedSettings, "face": FaceSettings}
     intensity = Intensity(settings.runtime.restarts, settings.runtime.period)
     backoff = Backoff(settings.runtime.backoff, settings.runtime.backoff_cap)
     pack_dir = str(pack.directory)
@@ -178,20 +195,23 @@ def tree(settings: Settings, pack: Pack, *, port: int, once: bool) -> GroupSpec:
                     "face",
                     nice=BACKGROUND,
                 ),
-                child(
-                    "embed",
-                    EmbedSettings(
-                        pack_dir,
-                        derived,
-                        buckets,
-                        device,
-                        settings.device.threads,
-                        folders,
-                        place,
-                    ),
-                    "catalog",
-                    "scheduler",
-                    nice=BACKGROUND,
+                *(
+                    child(
+                        name,
+                        told(
+                            pack_dir,
+                            derived,
+                            classes[name],
+                            device,
+                            settings.device.threads,
+                            folders,
+                            place,
+                        ),
+                        "catalog",
+                        "scheduler",
+                        nice=BACKGROUND,
+                    )
+                    for name, told in workers_of.items()
                 ),
             ),
             group(
@@ -241,10 +261,18 @@ class Session:
     Args:
         out: what a person sees.
         progress: whether `--once` shows how far it is.
+        faces: what finds faces in a library that has none yet.
     """
 
     def __init__(
-        self, settings: Settings, pack: Pack, run_dir: Path, out: Console, *, progress: bool
+        self,
+        settings: Settings,
+        pack: Pack,
+        run_dir: Path,
+        out: Console,
+        *,
+        progress: bool,
+        faces: Space | None,
     ) -> None:
         self.settings = settings
         self.out = out
@@ -252,6 +280,7 @@ class Session:
         self.run_dir = run_dir
         self.run_id = secrets.token_hex(8)
         self._pack = pack
+        self._faces = faces
         self._started = time.monotonic()
         self._journal = Journal(settings.data / "logs", out.say)
         self._least = log.LEVELS[settings.logs.level]
@@ -266,7 +295,7 @@ class Session:
         """Run until stopped, or until everything is indexed; the exit status."""
         port = 0 if once else self.settings.gateway.port
         supervisor = Supervisor(
-            tree(self.settings, self._pack, port=port, once=once),
+            tree(self.settings, self._pack, self._faces, port=port, once=once),
             run_dir=self.run_dir,
             run=self.run_id,
             on_line=lambda name, line: self._hear(log.parse(name, line)),
@@ -448,7 +477,7 @@ def _sum_up(
         skipped=totals.skipped,
         dead=totals.dead,
         duplicates=totals.duplicates,
-        inferences={"embed": catalog.embeds},
+        inferences={"embed": catalog.embeds, "face": catalog.faces},
         decodes=catalog.decodes,
         restarts={each.name: each.restarts for each in supervisor.processes()},
         seconds=round(seconds, 3),
@@ -519,6 +548,27 @@ def _find_pack(settings: Settings) -> Pack:
     return pack
 
 
+def _find_faces(settings: Settings, pack: Pack) -> Space | None:
+    """What finds faces: what `models use` has chosen, the setting, or *pack* if it can.
+
+    Without it the rest of the system works, and faces wait for it.
+    """
+    chosen = serving(settings.database_path, "face")
+    name = chosen.pack if chosen is not None else settings.faces.pack
+    if not name or name == pack.name:
+        return faces_of(pack)
+    try:
+        other = find_pack(name, _folders(settings))
+        verify(other)
+    except ModelsError:
+        if chosen is None:
+            raise  # somebody has just written it
+        return None
+    if chosen is None and faces_of(other) is None:
+        raise ConfigError(f"faces.pack: {name} has no models for faces; `models list` tells which")
+    return faces_of(other)
+
+
 def _other_wish(settings: Settings, pack: Pack) -> str:
     """What to say where a setting names a pack that does not serve; "" where none does."""
     wish = settings.model.pack
@@ -585,7 +635,8 @@ def run(
             if other := _other_wish(settings, pack):
                 out.say(other)
             shows = progress if progress is not None else not (as_json or log_json)
-            session = Session(settings, pack, run_dir, out, progress=shows)
+            faces = _find_faces(settings, pack)
+            session = Session(settings, pack, run_dir, out, progress=shows, faces=faces)
             code = anyio.run(lambda: session.serve(once=once))
     except ConfigError as error:
         fail(str(error), error.exit_code)

@@ -162,7 +162,14 @@ class Desk:
             await self._writer.switch_space(space.name, now_ns)
         spaces = await self._reader.spaces()
         (now,) = [each for each in spaces if each.space.name == space.name]
-        before = next((each.space.pack for each in spaces if each.state == "active"), "")
+        before = next(
+            (
+                each.space.pack
+                for each in spaces
+                if each.state == "active" and each.space.kind == space.kind
+            ),
+            "",
+        )
         return Used(now.state, now.vectors, await self._reader.photos(), before)
 
     async def _drop(self, space: str, after: int, now_ns: int) -> Dropped:

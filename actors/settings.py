@@ -52,6 +52,10 @@ class EmbedSettings(WorkerSettings, frozen=True):
     pass
 
 
+class FaceSettings(WorkerSettings, frozen=True):
+    pass
+
+
 class IngestSettings(msgspec.Struct, frozen=True):
     database: str
     roots: list[bytes]

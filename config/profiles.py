@@ -16,7 +16,17 @@ from config.settings import ProfileName
 DAY = 86_400.0
 
 #: One process each (decode: several), left to right as in the tree.
-SINGLE_NODE = ("catalog", "index", "scheduler", "embed", "ingest", "decode", "text", "gateway")
+SINGLE_NODE = (
+    "catalog",
+    "index",
+    "scheduler",
+    "embed",
+    "face",
+    "ingest",
+    "decode",
+    "text",
+    "gateway",
+)
 
 
 class Profile(msgspec.Struct, frozen=True):

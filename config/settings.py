@@ -43,6 +43,14 @@ Name = Annotated[
         description="a name of letters, digits, `.`, `_`, `+` and `-`",
     ),
 ]
+MaybeName = Annotated[
+    str,
+    Meta(
+        pattern=r"\A([A-Za-z0-9][A-Za-z0-9._+-]*)?\Z",
+        description="a name of letters, digits, `.`, `_`, `+` and `-`, or nothing",
+    ),
+]
+Gigabytes = Annotated[float, Meta(ge=0, le=100_000, description="a number of GiB")]
 Hub = Annotated[
     str, Meta(pattern=r"\A(https?://[^\s/]\S*)?\Z", description="an address such as https://hub")
 ]
@@ -88,9 +96,11 @@ class Embed(Part, frozen=True):
 
 
 class Faces(Part, frozen=True):
-    """The worker that finds and tells apart faces."""
+    """Who finds faces and tells them apart."""
 
-    buckets: Buckets = (8,)  #: batch sizes in photos, ascending
+    pack: MaybeName = ""  #: pack a new library begins with; "": that of [model], if it knows faces
+    spool: Gigabytes = 5.0  #: GiB of larger pictures kept until their faces were found, at most
+    buckets: Buckets = (4,)  #: batch sizes in photos, ascending; 9 MB a photo in memory
 
 
 class Scheduler(Part, frozen=True):

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from actors.packs import faces_of
 from actors.settings import EmbedSettings, IndexSettings, SchedulerSettings
 from config.loading import load
 from models.pack import load_pack
@@ -21,7 +22,10 @@ def told(flags):
     """Child → its spec, for a system with *flags*."""
     settings = load(flags, environ={"HOME": "/nowhere"}, cwd=Path("/nowhere"))
     pack = load_pack(PACKS / "sketch")
-    return {each.name: each for each in children(tree(settings, pack, port=0, once=False))}
+    return {
+        each.name: each
+        for each in children(tree(settings, pack, faces_of(pack), port=0, once=False))
+    }
 
 
 @pytest.mark.parametrize(("gpu", "device"), [(-1, "cpu:0"), (0, "cuda:0"), (2, "cuda:2")])

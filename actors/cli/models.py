@@ -49,7 +49,7 @@ from actors.cli.transfer import Transfer
 from actors.client import NotRunning, find_run
 from actors.library.space import Space
 from actors.messages import Dropped, DropSpace, Used, UsePack
-from actors.packs import chosen, serving, space_of
+from actors.packs import chosen, faces_of, serving, space_of
 from config.checks import check_writable, room
 from config.errors import ConfigError
 from config.loading import load
@@ -290,18 +290,30 @@ def use(
     with _failures():
         settings = load({"data": data})
         with _claimed(settings) as shelf:
-            space = _require_usable(shelf.find(name))
-            wish = UsePack(space, at_once=not _can_search(settings, shelf))
-            reach(data, partial(_say_wish, wish, as_json=as_json))
+            spaces = _require_usable(shelf.find(name))
+            at_once = not _can_search(settings, shelf)
+            wishes = [UsePack(each, at_once=at_once and each.kind == "embed") for each in spaces]
+            reach(data, partial(_say_wishes, wishes, as_json=as_json))
 
 
-async def _say_wish(wish: UsePack, door: Door, *, as_json: bool) -> None:
-    used = await door.ask(wish, Used, USE_S)
-    name = wish.space.pack
+async def _say_wishes(wishes: list[UsePack], door: Door, *, as_json: bool) -> None:
+    answers = [(wish, await door.ask(wish, Used, USE_S)) for wish in wishes]
     if as_json:
-        console.print_json({"pack": name, **msgspec.structs.asdict(used)})
+        # What it says of pictures stands at the top, as it did before there were faces.
+        said = {wish.space.kind: msgspec.structs.asdict(used) for wish, used in answers}
+        first = wishes[0].space
+        rest = {f"{kind}s": of for kind, of in said.items() if kind != first.kind}
+        console.print_json({"pack": first.pack, **said[first.kind], **rest})
         return
+    for wish, used in answers:
+        _tell(wish, used, running=door.running)
+
+
+def _tell(wish: UsePack, used: Used, *, running: bool) -> None:
+    name = wish.space.pack
     here = f"{used.vectors} of {used.photos} photos"
+    if wish.space.kind == "face":
+        name, here = f"{name} (faces)", f"looked at {here}"
     if used.state == "active":
         text = f"{name} serves the library ({here})"
     elif used.vectors == used.photos:
@@ -311,14 +323,15 @@ async def _say_wish(wish: UsePack, door: Door, *, as_json: bool) -> None:
             f"{name} is built beside {used.before} ({here}); search stays on {used.before} until"
             " it is complete, and `status` tells how far it is"
         )
-        if not door.running:
+        if not running:
             text += "; it goes on with the next start"
     sys.stdout.write(f"{text}\n")
 
 
-def _require_usable(held: Held) -> Space:
-    """The space of *held*, once it was seen to work."""
-    if held.pack is None or held.pack.embed is None:
+def _require_usable(held: Held) -> list[Space]:
+    """The spaces of *held*, once it was seen to work."""
+    faces = None if held.pack is None else faces_of(held.pack)
+    if held.pack is None or (held.pack.embed is None and faces is None):
         why = held.broken or f"nothing uses packs of the kind {held.kind!r} yet"
         fail(f"{held.name} cannot serve: {why}", EXIT_CONFIG)
     for file, fault in held.faults(read=True):
@@ -326,10 +339,19 @@ def _require_usable(held: Held) -> Space:
             fail(f"{held.name} is damaged: {held.directory / file} {fault.what}", EXIT_CONFIG)
     # With these comes the runtime of the models, which no other command needs.
     from models.clip import ImageTower, TextTower  # noqa: PLC0415
+    from models.faces.detector import FaceDetector  # noqa: PLC0415
+    from models.faces.recogniser import FaceRecogniser  # noqa: PLC0415
 
-    TextTower.open(held.pack)
-    ImageTower.open(held.pack)
-    return space_of(held.pack)
+    spaces = []
+    if held.pack.embed is not None:
+        TextTower.open(held.pack)
+        ImageTower.open(held.pack)
+        spaces.append(space_of(held.pack))
+    if faces is not None:
+        FaceDetector.open(held.pack)
+        FaceRecogniser.open(held.pack)
+        spaces.append(faces)
+    return spaces
 
 
 def _can_search(settings: Settings, shelf: Shelf) -> bool:

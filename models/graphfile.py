@@ -30,12 +30,16 @@ FLOAT, UINT8, INT8, FLOAT16, BFLOAT16 = 1, 2, 3, 10, 16
 #: Wire types of protobuf.
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
 
+#: How many nodes are the head: constants may stand between the two that scale.
+HEAD = 8
+
 
 class GraphFile(msgspec.Struct, frozen=True):
     """What is known of a whole graph without loading it."""
 
     external: dict[str, int]  #: files beside it that hold weights, and the bytes each must have
     elements: dict[int, int]  #: how many numbers it keeps, by TensorProto.DataType
+    head: tuple[str, ...] = ()  #: operators of its first nodes, as they stand in the file
 
     @property
     def precision(self) -> Precision:
@@ -45,6 +49,11 @@ class GraphFile(msgspec.Struct, frozen=True):
         if eight > self.elements.get(FLOAT, 0) + sixteen:
             return "int8"
         return "fp16" if sixteen > self.elements.get(FLOAT, 0) else "fp32"
+
+    @property
+    def scales_itself(self) -> bool:
+        """Does it begin with arithmetic that makes pixels 0–255 small, (x - mean) * scale?"""
+        return "Sub" in self.head and not {"Mul", "Div"}.isdisjoint(self.head)
 
 
 class _Field(NamedTuple):
@@ -85,7 +94,7 @@ def read_graph(path: Path) -> GraphFile:
             path, f"expected a whole ONNX graph, found {size} bytes that are torn or none"
         ) from error
     _check_external(path, walk.external)
-    return GraphFile(walk.external, dict(walk.elements))
+    return GraphFile(walk.external, dict(walk.elements), walk.first())
 
 
 def _check_external(path: Path, external: dict[str, int]) -> None:
@@ -112,6 +121,7 @@ class _Walk:
     def __init__(self) -> None:
         self.external: dict[str, int] = {}
         self.elements: Counter[int] = Counter()
+        self.head: list[bytes] = []
 
     def graph(self, data: mmap.mmap, start: int, end: int) -> None:
         for field in _fields(data, start, end):
@@ -121,6 +131,11 @@ class _Walk:
                 for attribute in _fields(data, field.start, field.end):
                     if attribute.number == 5 and attribute.wire == LENGTH:
                         self._attribute(data, attribute)
+                    elif (attribute.number, attribute.wire) == (4, LENGTH):  # op_type
+                        self.head.append(data[attribute.start : attribute.end])
+
+    def first(self) -> tuple[str, ...]:
+        return tuple(name.decode("utf-8", "replace") for name in self.head[:HEAD])
 
     def _attribute(self, data: mmap.mmap, attribute: _Field) -> None:
         for field in _fields(data, attribute.start, attribute.end):

@@ -31,48 +31,34 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from models import image
 from models.clip import ImageTower, TextTower
 from models.errors import ModelBroken, PackBroken
+from models.faces.contract import detect_graph, finds_faces, recognise_graph
+from models.faces.detector import FaceDetector
+from models.faces.recogniser import FaceRecogniser
 from models.graphfile import GraphFile, read_graph
 from models.layouts import Eyes, Folder, Words, read_layout
 from models.memory import measured
 from models.pack import (
     MANIFEST,
-    DetectGraph,
     Embed,
     Faces,
     ImageGraph,
-    Layout,
     Manifest,
     Pack,
     Precision,
-    RecogniseGraph,
     TextGraph,
     check_file,
     load_pack,
     to_toml,
     verify,
 )
-from models.session import Array, Port, Session
+from models.probing import buckets, has_length_one, layout, mib, only_input, run, vector
+from models.session import Session
 from models.tokenizer import Tokenizer, clip_merges, id_of
 from models.tower import sample_picture, unit
-
-#: Batch sizes of a graph whose batch is open.
-BUCKETS = (1, 8, 32)
-
-#: Names of the output that is the vector, where a graph has several that could be it.
-VECTORS = (
-    "embedding",
-    "image_embeds",
-    "text_embeds",
-    "image_embedding",
-    "text_embedding",
-    "pooler_output",
-    "sentence_embedding",
-)
 
 #: Written by us into packs whose vocabulary is CLIP's.
 MERGES = "merges.txt.gz"
@@ -182,6 +168,10 @@ def _adopt(source: Path, partial: Path, name: str) -> Manifest:
     if pack.embed is not None:
         ImageTower.open(pack)
         TextTower.open(pack)
+    if pack.faces is not None and pack.faces.detect is not None:
+        FaceDetector.open(pack)
+    if pack.faces is not None and pack.faces.recognise is not None:
+        FaceRecogniser.open(pack)
     for file, sha256 in pack.checksums().items():
         read_if_graph(pack.path(file))
         if _copy(source, partial, file) != sha256:
@@ -201,6 +191,7 @@ def read_if_graph(path: Path) -> None:
 
 
 def _make(source: Path, partial: Path, told: _Told, folder: Folder) -> Manifest:
+    folder = _sorted_out(source, folder)
     sums: dict[str, str] = {}
     files: dict[str, str] = {}
     graphs: dict[str, GraphFile] = {}
@@ -251,35 +242,35 @@ def _see(source: Path, eyes: Eyes, graph: GraphFile) -> tuple[ImageGraph, int]:
     path = source / eyes.file
     with measured() as peak:
         session = Session.open(path)
-        port = _only_input(session)
+        port = only_input(session)
         told = ImageGraph(
             file=eyes.file,
             sha256=UNKNOWN,
             precision=graph.precision,
             memory_mib=1,
-            buckets=_buckets(port),
+            buckets=buckets(port),
             size=eyes.size,
             resize=eyes.resize,
             resample=eyes.resample,
             mean=eyes.mean,
             std=eyes.std,
             colour=eyes.colour,
-            layout=_layout(port),
+            layout=layout(port),
             preprocess="1",
             input=port.name,
-            output=_vector(session),
+            output=vector(session),
             normalised=False,
         )
         ImageTower.check(session, told)
         picture = sample_picture(eyes.size)
         tensor = image.prepare([picture, picture[::-1].copy()], told, port.dtype)
-        raw = _run(session, port, tensor, told.output)
+        raw = run(session, port, tensor, told.output)
         session.warm_up(port.name, tensor[:1], told.output, told.buckets)
     return (
         msgspec.structs.replace(
             told,
-            memory_mib=max(peak.mib, _mib(path, graph)),
-            normalised=_has_length_one(raw),
+            memory_mib=max(peak.mib, mib(path, graph)),
+            normalised=has_length_one(raw),
         ),
         raw.shape[1],
     )
@@ -299,7 +290,7 @@ def _read(source: Path, partial: Path, words: Words, graph: GraphFile, width: in
         (partial / MERGES).write_bytes(merges)
     with measured() as peak:
         session = Session.open(path)
-        port = _only_input(session)
+        port = only_input(session)
         pad = id_of(vocabulary, words.pad)
         if merges is not None and words.causal is False:
             pad = 0  # what open_clip pads with; only a causal tower forgives another
@@ -312,7 +303,7 @@ def _read(source: Path, partial: Path, words: Words, graph: GraphFile, width: in
             context=(port.shape[1:] or (None,))[0] or words.context,
             pad=pad,
             input=port.name,
-            output=_vector(session),
+            output=vector(session),
             normalised=False,
             causal=words.causal is not False,
             canonical=words.canonical,
@@ -324,7 +315,7 @@ def _read(source: Path, partial: Path, words: Words, graph: GraphFile, width: in
         ids = make(place, context=told.context, pad=pad, canonical=told.canonical).batch(
             ["photo", "a dog on a beach"]
         )
-        raw = _run(session, port, ids.astype(port.dtype), told.output)
+        raw = run(session, port, ids.astype(port.dtype), told.output)
         if raw.shape[1] != width:
             raise ModelBroken(
                 path, f"expected vectors of {width} numbers as the pictures', found {raw.shape[1]}"
@@ -333,18 +324,32 @@ def _read(source: Path, partial: Path, words: Words, graph: GraphFile, width: in
         length = len(make(place, context=told.context, pad=pad).encode("photo"))
         other = ids[:1].copy()
         other[:, length:] = 0 if pad else 1
-        filled = _run(session, port, other.astype(port.dtype), told.output)
+        filled = run(session, port, other.astype(port.dtype), told.output)
         blind = float((unit(raw[:1])[0] * unit(filled)[0]).sum()) > SAME
-        session.warm_up(port.name, ids[:1].astype(port.dtype), told.output, _buckets(port))
+        session.warm_up(port.name, ids[:1].astype(port.dtype), told.output, buckets(port))
     return msgspec.structs.replace(
         told,
         causal=told.causal and blind,
-        memory_mib=max(peak.mib, _mib(path, graph)),
-        normalised=_has_length_one(raw),
+        memory_mib=max(peak.mib, mib(path, graph)),
+        normalised=has_length_one(raw),
     )
 
 
 # ── faces ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _sorted_out(source: Path, folder: Folder) -> Folder:
+    """*folder* with each of its bare graphs in its place."""
+    places: dict[str, str] = {}
+    for file in folder.bare:
+        read_graph(source / file)  # a torn one says so itself
+        place = "detection" if finds_faces(source / file) else "recognition"
+        if place in places:
+            raise PackBroken(
+                source, f"expected one graph for {place}, found {places[place]} and {file}"
+            )
+        places[place] = file
+    return msgspec.structs.replace(folder, **places)
 
 
 def _faces(
@@ -356,114 +361,11 @@ def _faces(
 ) -> Faces:
     detect = recognise = None
     if file := folder.detection:
-        detect = _detector(Session.open(source / file), file, graphs[file], sums[file])
+        detect = detect_graph(source, file, graphs[file], sums[file])
     if file := folder.recognition:
         space = f"{name}-{sums[file][:8]}"
-        recognise = _recogniser(Session.open(source / file), file, graphs[file], sums[file], space)
+        recognise = recognise_graph(source, file, graphs[file], sums[file], space)
     return Faces(detect, recognise)
-
-
-def _detector(session: Session, file: str, graph: GraphFile, sha256: str) -> DetectGraph:
-    port = _only_input(session)
-    outputs = tuple(session.outputs)
-    if len(outputs) not in {9, 12} or len(port.shape) != 4 or port.shape[1] not in {3, None}:
-        raise ModelBroken(
-            session.path,
-            "expected one input [n, 3, s, s] and 9 outputs (SCRFD with landmarks) or 12 (YuNet), "
-            f"found {list(port.shape)} and {len(outputs)}",
-        )
-    scrfd = len(outputs) == 9
-    return DetectGraph(
-        file=file,
-        sha256=sha256,
-        kind="scrfd" if scrfd else "yunet",
-        precision=graph.precision,
-        size=port.shape[2] or 640,
-        # SCRFD: (x - 127.5) / 128 of RGB; YuNet: the bare values of BGR.
-        mean=(0.5, 0.5, 0.5) if scrfd else (0.0, 0.0, 0.0),
-        std=(128 / 255,) * 3 if scrfd else (1 / 255,) * 3,
-        colour="RGB" if scrfd else "BGR",
-        input=port.name,
-        outputs=outputs,
-    )
-
-
-def _recogniser(
-    session: Session, file: str, graph: GraphFile, sha256: str, space: str
-) -> RecogniseGraph:
-    port = _only_input(session)
-    if len(port.shape) != 4 or port.shape[1] not in {3, None}:
-        raise ModelBroken(
-            session.path, f"expected one input [n, 3, 112, 112], found {list(port.shape)}"
-        )
-    output = _vector(session)
-    size = port.shape[2] or 112
-    raw = _run(session, port, np.zeros((1, 3, size, size), port.dtype), output)
-    return RecogniseGraph(
-        file=file,
-        sha256=sha256,
-        precision=graph.precision,
-        buckets=_buckets(port),
-        size=size,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        colour="RGB",
-        layout="NCHW",
-        input=port.name,
-        output=output,
-        dimensions=raw.shape[1],
-        space=space,
-    )
-
-
-# ── what a graph tells ──────────────────────────────────────────────────────────────────────
-
-
-def _only_input(session: Session) -> Port:
-    if len(session.inputs) != 1:
-        names = ", ".join(map(repr, session.inputs)) or "none"
-        raise ModelBroken(session.path, f"expected a graph of one input, found {names}")
-    return next(iter(session.inputs.values()))
-
-
-def _vector(session: Session) -> str:
-    """Which output is the vector: the only one of two dimensions, or the one known by its name."""
-    flat = [port.name for port in session.outputs.values() if len(port.shape) in {0, 2}]
-    if len(flat) == 1:
-        return flat[0]
-    for name in VECTORS:
-        if name in flat:
-            return name
-    found = ", ".join(f"{port.name!r} {list(port.shape)}" for port in session.outputs.values())
-    raise ModelBroken(session.path, f"expected one output [n, d], found {found}")
-
-
-def _buckets(port: Port) -> tuple[int, ...]:
-    fixed = port.shape[0] if port.shape else None
-    return BUCKETS if fixed is None else (fixed,)
-
-
-def _layout(port: Port) -> Layout:
-    last = len(port.shape) == 4 and port.shape[3] == 3 and port.shape[1] != 3
-    return "NHWC" if last else "NCHW"
-
-
-def _run(session: Session, port: Port, rows: Array, output: str) -> Array:
-    raw = session.run_rows(port.name, rows, output, _buckets(port))
-    if raw.ndim != 2 or not np.isfinite(raw.astype(np.float64)).all():
-        what = "NaN or infinity" if raw.ndim == 2 else list(raw.shape)
-        raise ModelBroken(session.path, f"expected {output!r} to be finite [n, d], found {what}")
-    return raw
-
-
-def _mib(path: Path, graph: GraphFile) -> int:
-    """The weights alone: less cannot be right, whatever was measured."""
-    files = [path, *(path.parent / name for name in graph.external)]
-    return 1 + sum(file.stat().st_size for file in files) // 2**20
-
-
-def _has_length_one(raw: Array) -> bool:
-    return bool(np.allclose(np.linalg.norm(raw.astype(np.float64), axis=1), 1, atol=1e-2))
 
 
 # ── files and words ─────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@
 
     immich     visual/, textual/     open_clip's words: preprocess_cfg.json, text_cfg
                detection/, recognition/     faces, which say nothing at all
+    bare       one graph or two of any name, and nothing else: faces
     optimum    vision_model.onnx, text_model.onnx, here or in onnx/ (Xenova's and others)
                transformers' words: preprocessor_config.json, config.json
 
@@ -71,11 +72,12 @@ class Words(msgspec.Struct, frozen=True):
 class Folder(msgspec.Struct, frozen=True):
     """One folder in its own words."""
 
-    layout: Literal["immich", "optimum"]
+    layout: Literal["immich", "optimum", "bare"]
     eyes: Eyes | None = None
     words: Words | None = None
     detection: str = ""  #: graph that finds faces, "" for none
     recognition: str = ""
+    bare: tuple[str, ...] = ()  #: graphs of which the folder does not tell what they do
 
 
 def read_layout(source: Path, precision: Precision | None = None) -> Folder:
@@ -99,10 +101,14 @@ def read_layout(source: Path, precision: Precision | None = None) -> Folder:
         raise PackBroken(
             source, "expected vision_model.onnx and text_model.onnx, found one merged model.onnx"
         )
+    bare = sorted(path.name for path in source.glob("*.onnx"))
+    if 0 < len(bare) <= 2:
+        return Folder("bare", bare=tuple(bare))
     raise PackBroken(
         source,
         "expected a pack.toml, visual/ and textual/, detection/ or recognition/ with a model.onnx,"
-        " or onnx/ with vision_model.onnx and text_model.onnx; found none of them",
+        " onnx/ with vision_model.onnx and text_model.onnx, or one or two .onnx of faces; found "
+        + (f"{len(bare)} .onnx" if bare else "none of them"),
     )
 
 

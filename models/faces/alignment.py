@@ -78,9 +78,7 @@ def align(picture: NDArray[np.uint8], face: Face, size: int = TEMPLATE_SIZE) -> 
 
 
 def _matrix(face: Face, size: int) -> NDArray[np.float64]:
-    """From coordinates of the picture to those of the crop, in which whole numbers are the middles
-    of pixels: the way recognisers were trained.
-    """
+    """From the picture to the crop; whole numbers are the middles of pixels, as in training."""
     if len(set(face.landmarks)) > 1:
         points = np.array(face.landmarks)
         return similarity(points, TEMPLATE * size / TEMPLATE_SIZE)

@@ -56,7 +56,11 @@ class Held(msgspec.Struct, frozen=True):
     def kind(self) -> str:
         if self.entry is not None:
             return self.entry.kind
-        return "search" if self.pack is not None and self.pack.embed is not None else ""
+        if self.pack is None:
+            return ""
+        if self.pack.embed is not None:
+            return "search"
+        return "faces" if self.pack.faces is not None else ""
 
     @property
     def licence(self) -> str:

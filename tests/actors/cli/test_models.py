@@ -435,8 +435,8 @@ def test_a_folder_that_is_none(run, tmp_path):
         run("import", tmp_path / "empty"),
         78,
         f"{tmp_path}/empty: expected a pack.toml, visual/ and textual/, detection/ or"
-        " recognition/ with a model.onnx, or onnx/ with vision_model.onnx and text_model.onnx;"
-        " found none of them",
+        " recognition/ with a model.onnx, onnx/ with vision_model.onnx and text_model.onnx, or one"
+        " or two .onnx of faces; found none of them",
     )
     refused(run("import", ""), 2, "a folder is named by an empty text: is a variable not set?")
 

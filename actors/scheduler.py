@@ -65,7 +65,6 @@ class Scheduler(Actor):
 
     async def on_up(self, name: str) -> None:
         if name == "catalog":
-            self._asking.clear()
             for kind in self._core.kinds:
                 self._core.offer(kind).renew()
             self._changed.set()

@@ -115,7 +115,9 @@ class Worker(Actor, Generic[L, D]):
 
     async def on_start(self) -> None:
         self.settings: WorkerSettings
-        self._packs = Packs(self.settings.folders, self.settings.pack, self.settings.database)
+        self._packs = Packs(
+            self.settings.folders, self.settings.pack, self.settings.database, self.kind
+        )
         self._loaded: dict[str, L] = {}  # by name of the pack
         self._first = ""  # name of the pack of tasks that name none
         if self.eager:

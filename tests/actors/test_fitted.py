@@ -7,7 +7,7 @@ import pytest
 
 import models.errors
 import runtime.errors
-from actors.fitted import CPU, Fitted
+from actors.fitted import CPU, Fit, Fitted, on_device
 from models.pack import BUILT_IN, load_pack
 from runtime.restart import EXIT_STICKY_GPU
 
@@ -81,3 +81,35 @@ def test_a_lost_gpu_ends_the_process_with_70(fitted, tmp_path, monkeypatch):
     with pytest.raises(runtime.errors.DeviceLost, match="the GPU is lost") as caught:
         fitted.embed(tensor)
     assert caught.value.exit_code == EXIT_STICKY_GPU
+
+
+def lost(device):
+    raise models.errors.DeviceLost(Path("image.onnx"), f"{device} is gone")
+
+
+def test_a_gpu_that_is_lost_while_a_model_is_opened_ends_the_process_likewise():
+    with pytest.raises(runtime.errors.DeviceLost, match="cuda:0 is gone"):
+        on_device(lost, "cuda:0")
+
+
+def test_what_cannot_be_opened_on_the_cpu_either_is_refused():
+    def unusable(device):
+        raise models.errors.DeviceUnusable(device, "no such thing")
+
+    with pytest.raises(models.errors.DeviceUnusable, match="cpu:0"):
+        on_device(unusable, "cuda:0")
+
+
+def test_any_model_is_run_in_halves_down_to_the_least_it_can_do():
+    tried = []
+
+    def compute(largest):
+        tried.append(largest)
+        if largest is None or largest > 2:
+            raise models.errors.OutOfMemory(Path("faces.onnx"), largest or 8, "CUDA failure 2")
+        return largest
+
+    fit = Fit(smallest=1)
+    assert fit.run(compute) == 2
+    assert fit.run(compute) == 2
+    assert tried == [None, 4, 2, 2]

@@ -12,6 +12,7 @@ def test_a_single_node_starts_the_whole_tree(name):
         "index",
         "scheduler",
         "embed",
+        "face",
         "ingest",
         "decode",
         "text",

@@ -73,6 +73,7 @@ SORE: Final = {
     "index": ("index.applied",),
     "scheduler": ("scheduler.granted",),
     "embed": ("embed.begun", "embed.begun", "embed.done", "outbox.send", "outbox.answered"),
+    "face": ("face.begun", "face.begun", "face.done", "outbox.send", "outbox.answered"),
     "decode": ("decode.begun", "decode.begun", "decode.begun", "outbox.send", "outbox.answered"),
 }
 

@@ -230,7 +230,7 @@ def test_the_word_of_the_owner_outlasts_the_run_and_a_death_of_all_of_it(library
     assert summary["indexed"] == PICTURES
     # at rest the way back is a word, and it holds at the next start
     assert use(data, "sketch")["state"] == "active"
-    assert index_once(photos, data)["inferences"] == {"embed": 0}
+    assert index_once(photos, data)["inferences"]["embed"] == 0
     with running(photos, data), BlockingClient.connect(data) as client:
         found = client.search("a red circle", K)
         assert (found.model, len(found.hits)) == ("sketch", K)
@@ -270,7 +270,7 @@ def test_a_pack_that_the_library_needs_is_not_removed(library):
     # who comes again begins anew
     turned(data / "packs", "turned")
     use(data, "turned")
-    assert index_once(photos, data)["inferences"] == {"embed": PICTURES}
+    assert index_once(photos, data)["inferences"]["embed"] == PICTURES
     assert states(data) == {"sketch": "retired", "turned": "active"}
 
 
@@ -286,7 +286,7 @@ def test_a_library_whose_model_is_gone_says_so_and_can_be_given_another(library)
     assert "it serves this library: bring it back, or choose another" in refused.stderr
     assert use(data, "sketch")["state"] == "active"
     done = command(*start, env={"OBSCURA__MODEL__PACK": "another"})
-    assert json.loads(done.stdout)["inferences"] == {"embed": 0}
+    assert json.loads(done.stdout)["inferences"]["embed"] == 0
     assert "this one is served by sketch" in done.stderr
 
 

@@ -172,7 +172,7 @@ class FaceDetector:
             OutOfMemory: it does not fit.
         """
         for width, height in self._frames():
-            self._run(self._kind.fit(sample_picture(64), width, height, 0))
+            self._run(self._sample(width, height))
 
     def detect(self, picture: NDArray[np.uint8]) -> list[Face]:
         """The faces in *picture*, uint8 RGB [h, w, 3], upright; best first.
@@ -242,32 +242,45 @@ class FaceDetector:
                 cut = (np.concatenate([low[:, :2], high[:, 2:]], axis=1) & inner).any(axis=1)
                 yield found.chosen(~cut)
 
-    def _found(self, fitted: Fitted) -> Candidates:
-        """What there is in *fitted*, in pixels of its picture, one box a face."""
-        found = self._decoded(fitted)
+    def propose(self, feed: Array) -> Candidates:
+        """One bare look at *feed*, a tensor as the graph takes it: faces in its pixels, best first.
+
+        Raises:
+            PictureBroken, ModelBroken, OutOfMemory, DeviceLost, RanTooLong: as `detect`.
+        """
+        found = self._decoded(feed)
         if not all(np.isfinite(each).all() for each in found):
             self._check_itself()
             raise PictureBroken("gave NaN or infinity where its faces are looked for")
         whole_pixels = self._graph.kind == "yunet"  # crowds are counted as OpenCV counts them
-        return fitted.back(suppress(found, self._overlap, whole_pixels=whole_pixels))
+        return suppress(found, self._overlap, whole_pixels=whole_pixels)
 
-    def _decoded(self, fitted: Fitted) -> Candidates:
-        outputs = self._run(fitted)
-        height, width = fitted.pixels.shape[:2]
+    def prepare(self, fitted: Fitted) -> Array:
+        """*fitted* as the graph takes it."""
+        return tensor(fitted.pixels[None], self._graph, self._dtype)
+
+    def _found(self, fitted: Fitted) -> Candidates:
+        """What there is in *fitted*, in pixels of its picture, one box a face."""
+        return fitted.back(self.propose(self.prepare(fitted)))
+
+    def _decoded(self, feed: Array) -> Candidates:
+        outputs = self._run(feed)
+        height, width = feed.shape[2:]
         try:
             return self._kind.decode(outputs.values(), width, height, self._threshold)
         except Unreadable as error:
             raise ModelBroken(self._session.path, str(error)) from error
 
-    def _run(self, fitted: Fitted) -> dict[str, Array]:
-        feed = tensor(fitted.pixels[None], self._graph, self._dtype)
+    def _run(self, feed: Array) -> dict[str, Array]:
         return self._session.run({self._feed: feed}, self._graph.outputs)
 
-    def _bare(self, fitted: Fitted) -> NDArray[np.float64]:
-        """All that the graph says of *fitted*, in a row."""
-        return np.concatenate([each.ravel() for each in self._run(fitted).values()]).astype(
-            np.float64
-        )
+    def _sample(self, width: int, height: int) -> Array:
+        return self.prepare(self._kind.fit(sample_picture(64), width, height, 0))
+
+    def _bare(self, feed: Array) -> NDArray[np.float64]:
+        """All that the graph says of *feed*, in a row."""
+        said = [each.ravel() for each in self._run(feed).values()]
+        return np.concatenate(said).astype(np.float64)
 
     def _frames(self) -> list[tuple[int, int]]:
         return [(self._width, self._height)] + [(NEAR, NEAR)] * self._looks_near
@@ -278,14 +291,14 @@ class FaceDetector:
         if self._graph.kind != "scrfd" or sides != (None, None):
             return False
         try:
-            self._decoded(self._kind.fit(sample_picture(64), NEAR, NEAR, 0))
+            self._decoded(self._sample(NEAR, NEAR))
         except ModelBroken:
             return False
         return True
 
     def _check_itself(self) -> None:
         for width, height in self._frames():
-            found = self._decoded(self._kind.fit(sample_picture(64), width, height, 0))
+            found = self._decoded(self._sample(width, height))
             if not all(np.isfinite(each).all() for each in found):
                 raise ModelBroken(
                     self._session.path, "gave NaN or infinity for an ordinary test picture"
@@ -296,7 +309,7 @@ class FaceDetector:
         other = FaceDetector(
             Session.open(self._session.path, limit_s=self._session.limit_s), self._graph
         )
-        sample = self._kind.fit(sample_picture(64), self._width, self._height, 0)
+        sample = self._sample(self._width, self._height)
         mine, theirs = self._bare(sample), other._bare(sample)
         cosine = float(mine @ theirs / (np.linalg.norm(mine) * np.linalg.norm(theirs) or 1))
         if not cosine > AGREES:

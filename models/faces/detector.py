@@ -14,7 +14,8 @@ that range gets a look of its own:
                inner border is left out: it is whole in the next tile or large enough in the whole.
 
 A face keeps the box of the look that found it first; so boxes are those of the detector alone,
-whatever else was looked at.  Its landmarks and its score are those of the look that was surest.
+whatever else was looked at.  Its landmarks are those of the look that was surest, or finer and
+not less sure; so is its score.
 
 YuNet finds faces on their heads nearly as well as others (21 of 22 photos), but takes their
 mouths for eyes: they could not be recognised.  Seen upright they score higher, by more than 0.03
@@ -61,6 +62,11 @@ PART = 0.6
 #: Two looks saw one face if their boxes share this; its landmarks are the other's if it scores
 #: higher by so much.
 SAME, BETTER = 0.3, 0.03
+
+#: The same for tiles, whose landmarks are finer.  Of faces of 90 pixels in pictures of 2048 the
+#: crops' vectors came nearer to those of the originals, from a cosine of 0.84 to 0.91; of 48
+#: pixels from 0.56 to 0.76.  Less, and a face on its head would lose what the turned look told.
+FINER = -0.03
 
 #: How much of a tile its neighbour shows as well.
 SHARED = 0.2
@@ -207,19 +213,23 @@ class FaceDetector:
             faces = self._merged(faces, _faces(found, width, height))[: len(faces)]
         if max(width, height) >= 2 * max(frame):
             for found in self._in_tiles(picture):
-                faces = self._merged(faces, _faces(found, width, height))
+                faces = self._merged(faces, _faces(found, width, height), FINER)
         return sorted(faces, key=lambda face: -face.score)
 
-    def _merged(self, faces: list[Face], more: list[Face]) -> list[Face]:
-        """*faces*, each with the landmarks of its surer double in *more*, then who has none."""
+    def _merged(self, faces: list[Face], more: list[Face], better: float = BETTER) -> list[Face]:
+        """*faces*, each with the landmarks of its double in *more*, then who has none.
+
+        *better* is how much higher the double has to score.
+        """
         merged = list(faces)
         for face in more:
             shares = [iou(face, other) for other in faces]
             best = max(range(len(faces)), key=shares.__getitem__, default=0)
             if faces and shares[best] > SAME:
-                if face.score > merged[best].score + BETTER:
+                mine = merged[best]
+                if face.score > mine.score + better:
                     merged[best] = msgspec.structs.replace(
-                        merged[best], score=face.score, landmarks=face.landmarks
+                        mine, score=max(face.score, mine.score), landmarks=face.landmarks
                     )
             elif not any(
                 share > self._overlap or covered(face, other) > PART

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from models.errors import ModelBroken, PackBroken, PictureBroken
+from models.faces.alignment import align
 from models.faces.detector import FaceDetector, _cuts
 from models.faces.face import iou
 from models.faces.letterbox import letterbox, stretch
@@ -96,6 +97,25 @@ def test_small_faces_in_a_large_photo_are_found_once(photos, real):
         assert sum(each.left < x < each.right and abs(y - each.top) < 120 for each in found) == 1
     whole = real.detector._found(letterbox(picture, 640, 640))
     assert len(whole.scores) < len(middles)
+
+
+def test_a_small_face_in_a_large_photo_is_recognised(photos, real):
+    """Its landmarks are those of a tile, which sees it twice as large: else this is 0.84."""
+    from PIL import Image
+
+    crops = []
+    for name in ("obama", "obama1", "obama2", "obama3", "biden", "biden2", "johnsnow_test1"):
+        portrait = photos.one(f"/{name}.jpg")
+        face, *_ = real.detector.detect(portrait)
+        scale = 90 / face.height
+        size = (round(portrait.shape[1] * scale), round(portrait.shape[0] * scale))
+        small = Image.fromarray(portrait).resize(size, Image.Resampling.BOX)
+        photo = Image.new("RGB", (2048, 1536), (90, 100, 110))
+        photo.paste(small, (350, 250))
+        picture = np.asarray(photo)
+        crops += [align(portrait, face), align(picture, real.detector.detect(picture)[0])]
+    vectors = real.recogniser.embed(np.stack(crops))
+    assert (vectors[::2] * vectors[1::2]).sum(axis=1).mean() > 0.88
 
 
 def test_a_long_strip_is_looked_at_piece_by_piece(photos, real):

@@ -105,6 +105,7 @@ class FaceDetector:
         self._width, self._height = _frame(graph)
         self._threshold = graph.threshold or self._kind.threshold
         self._overlap = graph.nms or self._kind.overlap
+        self._sure = graph.sure or self._kind.sure
         self._looks_near = False
 
     @staticmethod
@@ -208,7 +209,7 @@ class FaceDetector:
         if small or all(_fills(face, width, height) for face in faces):
             look = fit(picture, *frame, BORDER)
             faces = self._merged(faces, _faces(self._found(look), width, height))
-        if any(face.score < self._kind.sure for face in faces):
+        if any(face.score < self._sure for face in faces):
             found = self._found(look.turned()).turned(width, height)
             faces = self._merged(faces, _faces(found, width, height))[: len(faces)]
         if max(width, height) >= 2 * max(frame):
@@ -244,7 +245,7 @@ class FaceDetector:
             for left, right in _cuts(width, height):
                 tile = self._kind.fit(picture[top:bottom, left:right], self._width, self._height, 0)
                 found = self._found(tile).moved(left, top)
-                # a cell of the finest grid
+                # Within a cell of the finest grid of a side.
                 near = np.array([8 / tile.across, 8 / tile.down] * 2)
                 low = found.boxes - near < np.array([left, top, right, bottom])
                 high = found.boxes + near > np.array([left, top, right, bottom])

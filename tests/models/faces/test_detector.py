@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -157,6 +158,15 @@ def test_a_face_on_its_head_has_its_eyes_below(photos, real):
     back = np.array([width, height]) - np.array(turned.landmarks)
     assert back == pytest.approx(np.array(upright.landmarks), abs=0.05 * upright.width)
     assert turned.landmarks[0][1] > turned.landmarks[3][1]
+
+
+def test_a_pack_that_is_sure_of_all_its_faces_looks_once(photos, real):
+    picture = np.ascontiguousarray(photos.one("/obama.jpg")[::-1, ::-1])
+    graph = msgspec.structs.replace(real.both.require_detect(), sure=0.1)
+    faces = msgspec.structs.replace(real.both.faces, detect=graph)
+    detector = FaceDetector.open(msgspec.structs.replace(real.both, faces=faces))
+    (face,) = detector.detect(picture)
+    assert face.landmarks[0][1] < face.landmarks[3][1]  # its mouth was taken for eyes
 
 
 def test_the_sides_of_a_face_stay_sides(photos, real):

@@ -1,16 +1,19 @@
-"""models: CLIP ViT-B/32 through our towers, beside bare calls of onnxruntime; memory; layouts.
+"""models: CLIP, YuNet and ArcFace as we run them, beside bare onnxruntime; memory; layouts.
 
 Random weights of the true sizes: the arithmetic is that of the real ones, what it finds is not.
 
     ratio     our tower, from tensor to unit vectors, over `InferenceSession.run` in a loop, at the
               same batch and threads; they take turns, and the ratio is the median over the rounds
     int8      the same tower with 8-bit matrices, over float32
+    yunet     one look from tensor to boxes, over a plain loop of the same: run, read, suppress; and
+              over the run alone, which gives no boxes
+    arcface   an IResNet-50 from crops to unit vectors, over the run alone
     peaks     resident memory a graph adds to a fresh process, loaded and run at one batch
     layouts   the same model in the three layouts, imported; smallest cosine between their vectors;
               then a real system indexes photos with the imported pack and searches
 
-The last needs the folder of real photos beside the checkout, for CLIP's vocabulary and the photos,
-and is left out without it.
+The last, and YuNet, need the folder of real photos beside the checkout, for its model, CLIP's
+vocabulary and the photos, and are left out without it.
 """
 
 import itertools
@@ -26,12 +29,18 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from PIL import Image
 
+from bench.iresnet import iresnet50
 from bench.system import ROOT, index_once, running
 from bench.towers import B32, image_tower, save, text_tower, write_immich, write_optimum
 from config.machine import inference_threads
 from models.clip import ImageTower, TextTower
 from models.export.precision import reduce
+from models.faces.detector import FaceDetector
+from models.faces.letterbox import letterbox
+from models.faces.recogniser import FaceRecogniser
+from models.faces.yunet import OVERLAP, THRESHOLD
 from models.importing import import_pack
 from models.layouts import CLIP_MEAN, CLIP_STD
 from models.memory import measured
@@ -40,11 +49,17 @@ from models.session import Session
 
 BATCH = 8
 BATCHES = (1, 8, 32)
+#: in one batch of the recogniser, a bucket of its pack
+FACES = 4
+#: of the detector on one photo, one after the other
+LOOKS = 8
 #: of one batch each way; few and short, so that a disturbance meets both
 ROUNDS = 21
 UNKNOWN = "0" * 64
 CORPUS = ROOT.parent / "shared" / "corpus"
 VOCABULARY = CORPUS / "tokenizer" / "bpe_simple_vocab_16e6.txt.gz"
+YUNET = CORPUS / "onnx" / "libfacedetection.train" / "yunet_s_640_640.onnx"
+PORTRAIT = CORPUS / "faces" / "face_recognition" / "obama.jpg"
 QUERIES = ("a dog on a beach", "two people", "猫", "an old photo of a town")
 
 
@@ -59,8 +74,10 @@ def main(*, n: int = 24, seed: int = 1) -> dict[str, Any]:
         for name in ("image", "text"):
             reduce(home / f"{name}.fp32.onnx", home / f"{name}.int8.onnx", "int8")
         figures |= speed(home, seed, threads)
+        figures |= recognising(home, seed, threads)
         figures["peak_mib"] = {path.stem: peaks(path) for path in sorted(home.glob("*.onnx"))}
     if VOCABULARY.exists():
+        figures |= detecting(threads)
         with tempfile.TemporaryDirectory(prefix="obscura-layouts-") as scratch:
             figures |= layouts(Path(scratch), n)
     return figures
@@ -77,35 +94,118 @@ def speed(home: Path, seed: int, threads: int) -> dict[str, float]:
     random = np.random.default_rng(seed)
     pictures = [random.integers(0, 256, (256, 300, 3), np.uint8) for _ in range(BATCH)]
     tensor = exact.prepare(pictures)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    bare = onnxruntime.InferenceSession(
-        home / "image.fp32.onnx", options, providers=["CPUExecutionProvider"]
-    )
+    bare = bare_session(home / "image.fp32.onnx", threads)
     ways: dict[str, Callable[[], object]] = {
         "bare": lambda: bare.run(None, {"image": tensor}),
         "tower": lambda: exact.embed(tensor),
         "int8": lambda: small.embed(tensor),
     }
-    for way in ways.values():
-        way()
-    rounds: list[dict[str, float]] = []
-    order = itertools.cycle([list(ways), list(reversed(ways))])  # who comes first, takes turns
-    for _, names in zip(range(ROUNDS), order, strict=False):
-        rounds.append({name: clock(ways[name]) / BATCH for name in names})
-
-    def ratio(one: str, other: str) -> float:
-        return round(statistics.median(each[one] / each[other] for each in rounds), 3)
-
+    rounds = take_turns(ways, BATCH)
     cosine = float((exact.embed(tensor) * small.embed(tensor)).sum(axis=1).min())
     best = {name: min(each[name] for each in rounds) for name in ways}
     return {
-        "clip_vit_b32_ratio": ratio("bare", "tower"),
-        "clip_vit_b32_int8_speedup": ratio("tower", "int8"),
+        "clip_vit_b32_ratio": ratio(rounds, "bare", "tower"),
+        "clip_vit_b32_int8_speedup": ratio(rounds, "tower", "int8"),
         "clip_vit_b32_int8_cosine": round(cosine, 5),
         "clip_vit_b32_ms": round(1000 * best["tower"], 1),
         "clip_vit_b32_int8_ms": round(1000 * best["int8"], 1),
     }
+
+
+def recognising(home: Path, seed: int, threads: int) -> dict[str, float]:
+    """Crops to vectors through an IResNet-50."""
+    folder = home / "arcface"
+    save(iresnet50(seed), folder / "iresnet50.onnx")
+    recogniser = FaceRecogniser.open(import_pack(folder, home / "packs"), threads=threads)
+    bare = bare_session(folder / "iresnet50.onnx", threads)
+    faces = np.random.default_rng(seed).integers(0, 256, (FACES, 112, 112, 3), np.uint8)
+    given = np.ascontiguousarray(((faces / 255 - 0.5) / 0.5).transpose(0, 3, 1, 2), np.float32)
+    ways: dict[str, Callable[[], object]] = {
+        "bare": lambda: bare.run(None, {"face": given}),
+        "recogniser": lambda: recogniser.embed(faces),
+    }
+    rounds = take_turns(ways, FACES)
+    return {
+        "arcface_ratio": ratio(rounds, "bare", "recogniser"),
+        "arcface_ms": round(1000 * min(each["recogniser"] for each in rounds), 1),
+    }
+
+
+def detecting(threads: int) -> dict[str, float]:
+    """One look of YuNet at a real photo; and the whole way from that photo, for the record."""
+    with tempfile.TemporaryDirectory(prefix="obscura-yunet-") as scratch:
+        folder = Path(scratch) / "yunet"
+        folder.mkdir()
+        shutil.copyfile(YUNET, folder / YUNET.name)
+        pack = import_pack(folder, Path(scratch) / "packs")
+        detector = FaceDetector.open(pack, threads=threads)
+        bare = bare_session(folder / YUNET.name, threads)
+        with Image.open(PORTRAIT) as image:
+            picture = np.asarray(image.convert("RGB"))
+        size = pack.require_detect().size
+        name = pack.require_detect().input
+        feed = detector.prepare(letterbox(picture, size, size))
+        ways: dict[str, Callable[[], object]] = {
+            "bare": lambda: [bare.run(None, {name: feed}) for _ in range(LOOKS)],
+            "plain": lambda: [plain_look(bare, name, feed) for _ in range(LOOKS)],
+            "look": lambda: [detector.propose(feed) for _ in range(LOOKS)],
+            "detect": lambda: [detector.detect(picture) for _ in range(LOOKS)],
+        }
+        rounds = take_turns(ways, LOOKS)
+    return {
+        "yunet_ratio": ratio(rounds, "plain", "look"),
+        "yunet_run_ratio": ratio(rounds, "bare", "look"),
+        "yunet_detect_ms": round(1000 * min(each["detect"] for each in rounds), 1),
+    }
+
+
+def plain_look(bare: Any, name: str, feed: Any) -> list[Any]:
+    """A bare run and what has to follow for boxes to come of it, as one would write it down."""
+    said = dict(
+        zip((port.name for port in bare.get_outputs()), bare.run(None, {name: feed}), strict=True)
+    )
+    rows = []
+    for stride in (8, 16, 32):
+        score = np.sqrt(said[f"cls_{stride}"][0, :, 0] * said[f"obj_{stride}"][0, :, 0])
+        cells = np.stack(np.divmod(np.arange(len(score)), feed.shape[3] // stride)[::-1], axis=1)
+        box = said[f"bbox_{stride}"][0]
+        middle, half = (cells + box[:, :2]) * stride, np.exp(box[:, 2:]) * stride / 2
+        points = (said[f"kps_{stride}"][0].reshape(-1, 5, 2) + cells[:, None]) * stride
+        whole = (score[:, None], middle - half, middle + half, points.reshape(-1, 10))
+        rows.append(np.concatenate(whole, axis=1)[score > THRESHOLD])
+    left = sorted(np.concatenate(rows).tolist(), reverse=True)
+    faces: list[Any] = []
+    for face in left:
+        if all(_shared(face[1:5], other[1:5]) <= OVERLAP for other in faces):
+            faces.append(face)
+    return faces
+
+
+def _shared(a: list[float], b: list[float]) -> float:
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(0.0, wide) * max(0.0, high)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def bare_session(path: Path, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def take_turns(ways: dict[str, Callable[[], object]], batch: int) -> list[dict[str, float]]:
+    """Seconds an item, each way once a round, after each was warmed."""
+    for way in ways.values():
+        way()
+    order = itertools.cycle([list(ways), list(reversed(ways))])  # who comes first, takes turns
+    return [
+        {name: clock(ways[name]) / batch for name in names}
+        for _, names in zip(range(ROUNDS), order, strict=False)
+    ]
+
+
+def ratio(rounds: list[dict[str, float]], one: str, other: str) -> float:
+    return round(statistics.median(each[one] / each[other] for each in rounds), 3)
 
 
 def clock(work: Callable[[], object]) -> float:

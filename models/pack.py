@@ -127,6 +127,7 @@ class DetectGraph(Section, frozen=True):
     memory_mib: Positive | None = None
     threshold: Share | None = None  #: score above which it is a face; by default its kind's
     nms: Share | None = None  #: two boxes of one face share more of their area (IoU); likewise
+    sure: Share | None = None  #: faces that score less are looked at upside down as well; likewise
 
     def __post_init__(self) -> None:
         check_relative(self.file)

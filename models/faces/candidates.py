@@ -18,8 +18,11 @@ class Candidates(NamedTuple):
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """All rows of *parts*, of which there is at least one."""
-        return cls(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+        """All rows of *parts*.  Those that have rows agree in whether there are points."""
+        filled = [part for part in parts if len(part.scores)]
+        if not filled:
+            return cls(np.empty((0, 4)), np.empty(0), np.empty((0, 0, 2)))
+        return cls(*(np.concatenate(each) for each in zip(*filled, strict=True)))
 
     def chosen(self, rows: Any) -> Self:
         """Those that *rows* names, by index or by mask."""

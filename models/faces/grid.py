@@ -6,6 +6,7 @@ stride has its own number of rows, falling as the stride doubles, and a row is 1
 of a box or 10 of points.  So nothing is read from names.
 """
 
+import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -23,13 +24,12 @@ class Unreadable(Exception):
 
 
 class Level(NamedTuple):
-    """All outputs for one size of cell, cells row by row, *anchors* rows a cell."""
+    """All outputs for one size of cell, cells row by row, one or more rows a cell."""
 
     stride: int
-    anchors: int
-    scores: list[Floats]  #: each [rows]
-    boxes: Floats  #: [rows, 4]
-    points: Floats  #: [rows, 5, 2] or [rows, 0, 2]
+    scores: list[NDArray[Any]]  #: each [rows]
+    boxes: NDArray[Any]  #: [rows, 4]
+    points: NDArray[Any]  #: [rows, 5, 2] or [rows, 0, 2]
     cells: Floats  #: [rows, 2]: column and row
 
 
@@ -41,40 +41,61 @@ def levels(outputs: Iterable[NDArray[Any]], width: int, height: int, scores: int
     Raises:
         Unreadable: they cannot be told apart like this.
     """
-    found: dict[int, dict[int, list[Floats]]] = {}
-    shapes = []
-    for output in outputs:
-        shapes.append(list(output.shape))
-        rows = output[0] if output.ndim == 3 and len(output) == 1 else output
-        if rows.ndim != 2 or rows.shape[1] not in {1, 4, 10}:
-            raise Unreadable(f"expected outputs [rows, 1, 4 or 10], found {list(output.shape)}")
-        kinds = found.setdefault(len(rows), {})
-        kinds.setdefault(rows.shape[1], []).append(rows.astype(np.float64))
+    given = list(outputs)
     made = []
-    for number, (rows_, kinds) in enumerate(sorted(found.items(), reverse=True)):
-        stride = FINEST << number
-        across, down = -(-width // stride), -(-height // stride)
-        anchors, rest = divmod(rows_, across * down)
-        counts = {kind: len(each) for kind, each in kinds.items()}
-        if (
-            rest
-            or not 0 < anchors <= MOST_ANCHORS
-            or counts not in ({1: scores, 4: 1}, {1: scores, 4: 1, 10: 1})
-        ):
-            raise Unreadable(
-                f"expected {scores} of [rows, 1], one [rows, 4] and one [rows, 10] for cells of "
-                f"{stride} pixels in {width} x {height}, found the shapes {shapes}"
-            )
-        row, column = np.divmod(np.arange(across * down).repeat(anchors), across)
-        points = kinds[10][0] if 10 in kinds else np.empty((rows_, 0))
+    for place in _places(tuple(output.shape for output in given), width, height, scores):
+        scored, boxes, points = (
+            [given[index].reshape(place.rows, -1) for index in each]
+            for each in (place.scores, place.boxes, place.points)
+        )
         made.append(
             Level(
-                stride,
-                anchors,
-                [each[:, 0] for each in kinds[1]],
-                kinds[4][0],
-                points.reshape(rows_, -1, 2),
-                np.stack([column, row], axis=1).astype(np.float64),
+                place.stride,
+                [each[:, 0] for each in scored],
+                boxes[0],
+                points[0].reshape(place.rows, 5, 2) if points else np.empty((place.rows, 0, 2)),
+                place.cells,
             )
         )
+    return made
+
+
+class _Place(NamedTuple):
+    """Which outputs make a level, by their index."""
+
+    stride: int
+    rows: int
+    scores: list[int]
+    boxes: list[int]
+    points: list[int]
+    cells: Floats
+
+
+@functools.lru_cache(maxsize=32)
+def _places(
+    shapes: tuple[tuple[int, ...], ...], width: int, height: int, scores: int
+) -> list[_Place]:
+    """`levels` by shapes alone, which are the same at every look."""
+    found: dict[int, dict[int, list[int]]] = {}
+    for index, shape in enumerate(shapes):
+        bare = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
+        if len(bare) != 2 or bare[1] not in {1, 4, 10}:
+            raise Unreadable(f"expected outputs [rows, 1, 4 or 10], found {list(shape)}")
+        found.setdefault(bare[0], {}).setdefault(bare[1], []).append(index)
+    made = []
+    for number, (rows, kinds) in enumerate(sorted(found.items(), reverse=True)):
+        stride = FINEST << number
+        across, down = -(-width // stride), -(-height // stride)
+        anchors, rest = divmod(rows, across * down)
+        counts = {kind: len(each) for kind, each in kinds.items()}
+        whole = counts in ({1: scores, 4: 1}, {1: scores, 4: 1, 10: 1})
+        if rest or not 0 < anchors <= MOST_ANCHORS or not whole:
+            raise Unreadable(
+                f"expected {scores} of [rows, 1], one [rows, 4] and one [rows, 10] for cells of "
+                f"{stride} pixels in {width} x {height}, found the shapes "
+                f"{[list(shape) for shape in shapes]}"
+            )
+        row, column = np.divmod(np.arange(across * down).repeat(anchors), across)
+        cells = np.stack([column, row], axis=1).astype(np.float64)
+        made.append(_Place(stride, rows, kinds[1], kinds[4], kinds.get(10, []), cells))
     return made

@@ -27,14 +27,18 @@ def decode(
     """
     parts = []
     for level in levels(outputs, width, height, scores=1):
-        rows = ~(level.scores[0] <= threshold)
+        rows = np.flatnonzero(~(level.scores[0] <= threshold))
+        if not rows.size:
+            continue
         centres = level.cells[rows] * level.stride
-        sides = level.boxes[rows] * level.stride
+        sides, points = (
+            each[rows].astype(np.float64) * level.stride for each in (level.boxes, level.points)
+        )
         parts.append(
             Candidates(
                 np.concatenate([centres - sides[:, :2], centres + sides[:, 2:]], axis=1),
-                level.scores[0][rows],
-                centres[:, None] + level.points[rows] * level.stride,
+                level.scores[0][rows].astype(np.float64),
+                centres[:, None] + points,
             )
         )
     return Candidates.joined(parts)

@@ -25,6 +25,9 @@ def tensor(
     if dtype == np.uint8:
         return np.ascontiguousarray(rows)
     made = np.empty(rows.shape, np.float32)
-    np.multiply(rows, scale, out=made, dtype=np.float32)
-    made += bias
+    if bias.any() or np.abs(scale - 1).max() > 1e-6:
+        np.multiply(rows, scale, out=made, dtype=np.float32)
+        made += bias
+    else:  # bare pixels, which is half of what YuNet takes beside its graph
+        np.copyto(made, rows)
     return made.astype(dtype, copy=False)

@@ -27,17 +27,22 @@ def decode(
     """
     parts = []
     for level in levels(outputs, width, height, scores=2):
-        one, other = (np.clip(each, 0, 1) for each in level.scores)
-        scores = np.sqrt(one * other)
-        rows = ~(scores <= threshold)
-        cells, boxes, points = level.cells[rows], level.boxes[rows], level.points[rows]
+        one, other = level.scores
+        least = threshold**2  # neither is above 1, so that each has to be above this
+        rows = np.flatnonzero(~((one <= least) | (other <= least)))
+        if not rows.size:
+            continue
+        scores = np.sqrt(np.prod(np.clip(np.array([one[rows], other[rows]], np.float64), 0, 1), 0))
+        rows, scores = (each[~(scores <= threshold)] for each in (rows, scores))
+        cells = level.cells[rows]
+        boxes, points = (each[rows].astype(np.float64) for each in (level.boxes, level.points))
         middle = (cells + boxes[:, :2]) * level.stride
         with np.errstate(over="ignore"):  # whoever calls asks whether all of it is finite
             half = np.exp(boxes[:, 2:]) * level.stride / 2
         parts.append(
             Candidates(
                 np.concatenate([middle - half, middle + half], axis=1),
-                scores[rows],
+                scores,
                 (points + cells[:, None]) * level.stride,
             )
         )

@@ -6,19 +6,35 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from bench.system import ROOT, SUPERVISOR, command, environment
 from models.pack import BUILT_IN
+from models.supply.known import find_known
 from supervisor import app
+from tests.models.faces.graphs import constants, padded, save
+from tests.models.faces.test_recogniser import graph as recogniser
+from tests.models.faces.test_scrfd import nine
 from tests.models.supply.fakehub import NEW, OLD, FakeHub, blob, wait_for
 
 REPO = "immich-app/buffalo_s"
 SMALL, LARGE = "detection/model.onnx", "recognition/model.onnx"
-FILES = {SMALL: blob(100_000, 1), LARGE: blob(900_000, 2)}
+
+
+def graphs() -> dict[str, bytes]:
+    """A detector of 100 kB and a recogniser of 900 kB."""
+    with tempfile.TemporaryDirectory() as folder:
+        frame = constants(Path(folder) / "detect.onnx", nine([], size=128), (1, 3, 128, 128))
+        crop = recogniser(Path(folder) / "recognise.onnx", SimpleNamespace(save=save))
+        return {SMALL: padded(frame, 100_000), LARGE: padded(crop, 900_000)}
+
+
+FILES = graphs()
 HEAD = (
     "buffalo_s: InsightFace's small pair: finds faces and tells them apart\n"
     "licence: non-commercial research only, see https://github.com/deepinsight/insightface\n"
@@ -134,6 +150,7 @@ def test_the_life_of_a_pack(hub, data):
     assert [line.split() for line in said.splitlines()] == [
         ["pack", "file", "state"],
         ["buffalo_s", SMALL, "ok"],
+        ["buffalo_s", "pack.toml", "ok"],
         ["buffalo_s", LARGE, "ok"],
     ]
     assert as_user(data, "remove", "buffalo_s", "--yes") == (
@@ -170,22 +187,31 @@ def test_the_list_as_a_person_sees_it(data):
 def test_the_list_for_a_program(hub, run, data):
     assert pull(run).exit_code == 0
     found = rows(run)
+    told = (data / "packs" / "buffalo_s" / "pack.toml").stat().st_size
     assert found["buffalo_s"] == {
         "name": "buffalo_s",
         "kind": "faces",
         "where": "here",
         "directory": f"{data}/packs/buffalo_s",
-        "size": 1_000_000,
+        "size": 1_000_000 + told,
         "licence": "non-commercial research only",
         "commercial": False,
         "revision": OLD,
         "in_use": False,
         "library": "",
         "ok": True,
-        "state": "ok, but nothing uses it yet",
+        "state": "ok",
     }
     assert (found["sketch"]["in_use"], found["sketch"]["where"]) == (True, "built in")
     assert (found["yunet"]["ok"], found["yunet"]["where"]) == (None, "")
+
+
+def test_a_pack_that_nothing_uses_yet_is_kept_as_it_is(hub, run, data):
+    files = {file.path: blob(1000, 3) for file in find_known("vit-gpt2").files}
+    hub.add("Xenova/vit-gpt2-image-captioning", files)
+    assert run("pull", "vit-gpt2").exit_code == 0
+    assert rows(run)["vit-gpt2"]["state"] == "ok, but nothing uses it yet"
+    assert not list(data.rglob("pack.toml"))
 
 
 def test_a_pull_for_a_program(hub, run, data):
@@ -375,7 +401,7 @@ def test_a_disk_that_is_too_small(hub, run, data):
         refused(
             pull(run),
             74,
-            f"{data}/packs/.partial/pull-buffalo_s@{OLD}: buffalo_s needs 201 MB and only 8 MB are"
+            f"{data}/packs/.partial/pull-buffalo_s@{OLD}: buffalo_s needs 202 MB and only 8 MB are"
             " free; free some or choose another place for `data`",
         )
         subprocess.run(["mount", "-o", "remount,ro", data], check=True)

@@ -2,10 +2,12 @@
 
 import itertools
 
+import msgspec
 import numpy as np
 import pytest
 
 from models.errors import ModelBroken, PackBroken, PictureBroken
+from models.faces.alignment import align
 from models.faces.detector import FaceDetector, _cuts
 from models.faces.face import iou
 from models.faces.letterbox import letterbox, stretch
@@ -98,6 +100,25 @@ def test_small_faces_in_a_large_photo_are_found_once(photos, real):
     assert len(whole.scores) < len(middles)
 
 
+def test_a_small_face_in_a_large_photo_is_recognised(photos, real):
+    """Its landmarks are those of a tile, which sees it twice as large: else this is 0.84."""
+    from PIL import Image
+
+    crops = []
+    for name in ("obama", "obama1", "obama2", "obama3", "biden", "biden2", "johnsnow_test1"):
+        portrait = photos.one(f"/{name}.jpg")
+        face, *_ = real.detector.detect(portrait)
+        scale = 90 / face.height
+        size = (round(portrait.shape[1] * scale), round(portrait.shape[0] * scale))
+        small = Image.fromarray(portrait).resize(size, Image.Resampling.BOX)
+        photo = Image.new("RGB", (2048, 1536), (90, 100, 110))
+        photo.paste(small, (350, 250))
+        picture = np.asarray(photo)
+        crops += [align(portrait, face), align(picture, real.detector.detect(picture)[0])]
+    vectors = real.recogniser.embed(np.stack(crops))
+    assert (vectors[::2] * vectors[1::2]).sum(axis=1).mean() > 0.88
+
+
 def test_a_long_strip_is_looked_at_piece_by_piece(photos, real):
     from PIL import Image
 
@@ -137,6 +158,15 @@ def test_a_face_on_its_head_has_its_eyes_below(photos, real):
     back = np.array([width, height]) - np.array(turned.landmarks)
     assert back == pytest.approx(np.array(upright.landmarks), abs=0.05 * upright.width)
     assert turned.landmarks[0][1] > turned.landmarks[3][1]
+
+
+def test_a_pack_that_is_sure_of_all_its_faces_looks_once(photos, real):
+    picture = np.ascontiguousarray(photos.one("/obama.jpg")[::-1, ::-1])
+    graph = msgspec.structs.replace(real.both.require_detect(), sure=0.1)
+    faces = msgspec.structs.replace(real.both.faces, detect=graph)
+    detector = FaceDetector.open(msgspec.structs.replace(real.both, faces=faces))
+    (face,) = detector.detect(picture)
+    assert face.landmarks[0][1] < face.landmarks[3][1]  # its mouth was taken for eyes
 
 
 def test_the_sides_of_a_face_stay_sides(photos, real):

@@ -23,6 +23,7 @@ from actors.messages import (
     AskDeadLetter,
     AskDeadLetters,
     Below,
+    Class,
     DeadLetters,
     Done,
     DropLetters,
@@ -64,7 +65,7 @@ class Verbs(Protocol):
     async def drop(self, tasks: Iterable[int], now_ns: int) -> list[int]: ...
     async def pause(self, now_ns: int, *, on: bool) -> None: ...
     async def decode_again(self, contents: Iterable[int], now_ns: int) -> int: ...
-    async def embed_again(self, contents: Iterable[int], now_ns: int) -> int: ...
+    async def look_again(self, kind: Class, contents: Iterable[int], now_ns: int) -> int: ...
     async def recount(self, now_ns: int) -> int: ...
     async def forget(self, path: bytes, n: int, now_ns: int) -> Forgotten: ...
     async def use_space(self, space: Space, now_ns: int, *, at_once: bool) -> None: ...
@@ -136,11 +137,12 @@ class Desk:
             case ThumbnailsLost(contents):
                 await self._writer.decode_again(contents, now_ns)
                 return None
-            case Repair(thumbnails, vectors, counters):
+            case Repair(thumbnails, vectors, counters, faces):
                 return Repaired(
                     await self._writer.decode_again(thumbnails, now_ns),
-                    await self._writer.embed_again(vectors, now_ns),
+                    await self._writer.look_again("embed", vectors, now_ns),
                     await self._writer.recount(now_ns) if counters else 0,
+                    await self._writer.look_again("face", faces, now_ns),
                 )
             case UsePack(space, at_once):
                 return await self._use(space, now_ns, at_once=at_once)

@@ -89,15 +89,16 @@ class Index(Actor):
 
     async def handle(self, message: Any, line: Line) -> Message | None:
         match message:
-            case Nearest(space, data, k):
-                return await self._search(space, data, k)
+            case Nearest():
+                return await self._search(message)
             case FeedAt(seq):
                 if line.epoch == self._catalog.incarnation:
                     self._moved.set()
                     for view in self._views.values():
                         view.move(seq)
-            case AskIndexIds():
-                view = self._views[self._serving]
+            case AskIndexIds(space):
+                view = await self._view_of(space or self._serving)
+                await view.wait_whole(WHOLE_S)
                 seq, ids = view.seq, await view.shared.look(view.shared.index.ids)
                 return IndexIds(seq, len(ids), blake3(ids.astype("<i8").tobytes()).digest())
             case RebuildIndex():
@@ -121,11 +122,15 @@ class Index(Actor):
 
     # ── questions ──
 
-    async def _search(self, space: str, data: bytes, k: int) -> Neighbours:
-        view = await self._view_of(space)
+    async def _search(self, wanted: Nearest) -> Neighbours:
+        view = await self._view_of(wanted.space)
         await view.wait_whole(WHOLE_S)
-        queries = np.frombuffer(data, "<f4").reshape(-1, view.dimensions)
-        ids, scores = await view.shared.search(queries, k)
+        queries = np.frombuffer(wanted.data, "<f4").reshape(-1, view.dimensions)
+        if wanted.among:
+            among = np.frombuffer(wanted.among, "<i8").astype(np.int64)
+            ids, scores = await view.shared.search_among(queries, among, wanted.k)
+        else:
+            ids, scores = await view.shared.search(queries, wanted.k)
         return Neighbours(ids.tolist(), scores.tolist(), view.seq, view.degraded)
 
     async def _view_of(self, space: str) -> View:

@@ -302,6 +302,7 @@ class Nearest(Message, frozen=True, tag="nearest"):
     space: str
     data: bytes
     k: int
+    among: bytes = b""  #: ids, little-endian int64: of these only, all compared; b"": of all
 
 
 class Neighbours(Message, frozen=True, tag="neighbours"):
@@ -314,10 +315,54 @@ class Neighbours(Message, frozen=True, tag="neighbours"):
 
 
 class Search(Message, frozen=True, tag="search"):
-    """Answered `Found`."""
+    """Answered `Found`.
+
+    A photo in which nobody has looked for faces yet is neither with nor without.
+    """
 
     query: str
     k: int = 20
+    has_faces: bool | None = None  #: only photos with a face, or only without; None: any
+    faces: int = 0  #: only photos with at least so many faces
+
+
+class FacesLike(Message, frozen=True, tag="faces_like"):
+    """The photos with the faces that are most like *face*.  Answered `Found`.
+
+    Each hit says which face of it that is.  A photo is listed once, by its best one; *face*
+    itself is left out.
+    """
+
+    face: int
+    k: int = 20
+    least: float = 0.0  #: cosine below which none is like it
+
+
+class AskFaces(Message, frozen=True, tag="ask_faces"):
+    """Answered `Faces`."""
+
+    content: int
+
+
+class Face(msgspec.Struct, frozen=True):
+    """A face in a photo, and where: parts of the upright picture's width and height."""
+
+    id: int  #: the same for as long as the photo is there
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float  #: how sure the detector was, 0 to 1
+    size: float  #: shorter side, pixels of the original
+    picture: str  #: path of the face cut out, on the gateway
+
+
+class Faces(Message, frozen=True, tag="faces"):
+    """The faces of one photo, the surest first."""
+
+    faces: list[Face]
+    looked: bool  #: somebody has looked for them
+    model: str  #: the pack that found them
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -328,6 +373,8 @@ class Hit(msgspec.Struct, frozen=True):
     thumbnail: str  #: path on the gateway, below its address
     width: int = 0
     height: int = 0
+    faces: int | None = None  #: in the photo; None while nobody has looked for them
+    face: Face | None = None  #: the one it was found by
 
 
 class Found(Message, frozen=True, tag="found"):
@@ -337,6 +384,7 @@ class Found(Message, frozen=True, tag="found"):
     indexed: int
     seconds: float
     degraded: str = ""
+    unlooked: int = 0  #: photos in which faces are still to be looked for, if that mattered
 
 
 class AskLink(Message, frozen=True, tag="ask_link"):
@@ -548,6 +596,7 @@ class Repair(Owner, frozen=True, tag="repair"):
     thumbnails: list[int] = []  #: contents
     vectors: list[int] = []  #: contents
     counters: bool = False
+    faces: list[int] = []  #: contents to be looked at for faces
 
 
 class Repaired(Message, frozen=True, tag="repaired"):
@@ -556,6 +605,7 @@ class Repaired(Message, frozen=True, tag="repaired"):
     thumbnails: int
     vectors: int
     counters: int
+    faces: int = 0
 
 
 class AskBelow(Owner, frozen=True, tag="ask_below"):
@@ -628,7 +678,9 @@ class Places(Message, frozen=True, tag="places"):
 
 
 class AskIndexIds(OwnerOfIndex, frozen=True, tag="ask_index_ids"):
-    """Which contents the index holds, in short.  Answered `IndexIds`."""
+    """Which contents the index holds, or faces in a space of faces.  Answered `IndexIds`."""
+
+    space: str = ""  #: "": the one that answers queries
 
 
 class IndexIds(Message, frozen=True, tag="index_ids"):
@@ -668,6 +720,9 @@ AnyMessage = (
     | Nearest
     | Neighbours
     | Search
+    | FacesLike
+    | AskFaces
+    | Faces
     | Found
     | AskLink
     | Link

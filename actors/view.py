@@ -181,12 +181,15 @@ class View:
         if not rows:
             return
         latest = {row.content: row for row in rows}  # the last word on each content counts
-        added = [row for row in latest.values() if row.op == "add" and row.vector is not None]
+        # … where a photo without faces has an empty value, and one that is gone has none
+        added = {
+            row.content: row.vector
+            for row in latest.values()
+            if row.op == "add" and row.vector is not None
+        }
         removed = [row.content for row in latest.values() if row.op == "remove"]
         if added:
-            await self._add(
-                [row.content for row in added], [row.vector for row in added if row.vector]
-            )
+            await self._add(list(added), list(added.values()))
         if removed:
             await self._remove(np.array(removed, np.int64))
         self.seq = rows[-1].seq

@@ -100,25 +100,30 @@ def joined(numbers: Sequence[int], found: Sequence[FoundFace]) -> bytes:
     )
 
 
+class Joined(NamedTuple):
+    """What belongs into `vectors` of the faces of a photo."""
+
+    vector: bytes
+    faces: int
+
+
 async def commit(
     tx: Transaction, found: Mapping[tuple[int, int], Sequence[FoundFace]]
-) -> dict[tuple[int, int], bytes]:
-    """Write the faces of each (content, space), in place of those it had there.
-
-    Returns the value that belongs into `vectors` for each.
-    """
+) -> dict[tuple[int, int], Joined]:
+    """Write the faces of each (content, space), in place of those it had there."""
     known: dict[int, dict[int, list[Box]]] = {}
     for row in await tx.read_each(_OF, sorted({content for content, _ in found})):
         boxes = known.setdefault(row.content, {}).setdefault(row.number, [])
         boxes.append(Box(row.left, row.top, row.right, row.bottom))
     rows: list[dict[str, Any]] = []
-    joint: dict[tuple[int, int], bytes] = {}
+    joint: dict[tuple[int, int], Joined] = {}
     for (content, space), some in found.items():
         best = some[:MOST]
         boxes_found = [Box(each.left, each.top, each.right, each.bottom) for each in best]
         numbers = number(boxes_found, known.setdefault(content, {}))
         kept = [(n, face) for n, face in zip(numbers, best, strict=True) if n < MOST]
-        joint[content, space] = joined([n for n, _ in kept], [face for _, face in kept])
+        value = joined([n for n, _ in kept], [face for _, face in kept])
+        joint[content, space] = Joined(value, len(kept))
         for n, face in kept:
             known[content].setdefault(n, []).append(
                 Box(face.left, face.top, face.right, face.bottom)

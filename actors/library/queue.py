@@ -238,7 +238,7 @@ _UNEMBEDDED_AMONG = (
             tasks,
             and_(
                 tasks.c.content == contents.c.id,
-                tasks.c.kind == "embed",
+                tasks.c.kind == bindparam("of_kind"),
                 tasks.c.space == bindparam("space"),
             ),
         )
@@ -683,13 +683,15 @@ async def wake(tx: Transaction, of_contents: Iterable[int]) -> None:
     await _change(tx, _WAKE, [(row, {"new_state": "ready"}) for row in rows])
 
 
-async def embed_again(tx: Transaction, space: int, of_contents: Iterable[int]) -> int:
-    """Give contents whose vector in *space* is gone a task for it; returns how many."""
-    rows = await tx.read_each(_UNEMBEDDED_AMONG, sorted(set(of_contents)), space=space)
+async def look_again(tx: Transaction, kind: Class, space: int, of_contents: Iterable[int]) -> int:
+    """Give contents whose vector in *space*, of *kind*, is gone a task for it; how many?"""
+    rows = await tx.read_each(
+        _UNEMBEDDED_AMONG, sorted(set(of_contents)), space=space, of_kind=kind
+    )
     again = await tx.read_each(_TASKS, [row.task for row in rows if row.task is not None])
     await _change(tx, _RETRY, [(row, {"new_state": "ready"}) for row in again])
     new = [row.id for row in rows if row.task is None]
-    await add(tx, "embed", [{"content": each, "space": space, "priority": 0} for each in new])
+    await add(tx, kind, [{"content": each, "space": space, "priority": 0} for each in new])
     return len(rows)
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
     union_all,
 )
 from sqlalchemy.engine import URL, make_url
@@ -103,6 +104,16 @@ class FaceRow(NamedTuple):
     sharpness: float
     yaw: float
     roll: float
+
+
+class Looking(NamedTuple):
+    """How far the search for faces has come, by the model that serves."""
+
+    space: str
+    pack: str
+    dimensions: int
+    looked: int  #: photos
+    unlooked: int  #: photos that are still to be looked at
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -200,13 +211,33 @@ _VECTORS_OF = (
     .order_by(vectors.c.content)
     .limit(bindparam("n"))
 )
+_serving: Final = spaces.alias("serving")  # so that no statement about spaces takes it for its own
 _faces_serve: Final = (
-    select(spaces.c.id).where(spaces.c.state == "active", spaces.c.kind == "face").scalar_subquery()
+    select(_serving.c.id)
+    .where(_serving.c.state == "active", _serving.c.kind == "face")
+    .scalar_subquery()
 )
 _FACES = (
     select(faces)
     .where(faces.c.content.in_(values()), faces.c.space == _faces_serve)
     .order_by(faces.c.content, faces.c.score.desc())
+)
+_FACE_COUNTS = select(vectors.c.content, vectors.c.faces).where(
+    vectors.c.content.in_(values()), vectors.c.space == _faces_serve
+)
+#: in the order of the index: by number of faces, then by content
+_WITH_FACES = (
+    select(vectors.c.content, vectors.c.faces)
+    .where(
+        vectors.c.space == _faces_serve,
+        vectors.c.faces.is_not(None),
+        vectors.c.faces >= bindparam("least"),
+        vectors.c.faces <= bindparam("most"),
+        tuple_(vectors.c.faces, vectors.c.content)
+        > tuple_(bindparam("after_faces"), bindparam("after")),
+    )
+    .order_by(vectors.c.faces, vectors.c.content)
+    .limit(bindparam("n"))
 )
 _FACE_VECTOR = (
     select(spaces.c.name, spaces.c.dimensions, vectors.c.vector)
@@ -319,30 +350,45 @@ _DERIVED = (
     .order_by(contents.c.id)
     .limit(bindparam("n"))
 )
-_UNEMBEDDED = (
-    select(contents.c.id)
-    .where(
-        contents.c.id > bindparam("after"),
-        # What lies below the mark is still to be given its task.
-        contents.c.id >= select(spaces.c.backfill_below).where(_serves_pictures).scalar_subquery(),
-        _is_live(contents.c.id),
-        ~exists(
-            select(vectors.c.content).where(
-                vectors.c.content == contents.c.id, vectors.c.space == _active
-            )
-        ),
-        ~exists(
-            select(tasks.c.id).where(
-                tasks.c.content == contents.c.id,
-                tasks.c.kind == "embed",
-                tasks.c.space == _active,
-                tasks.c.state != "done",
-            )
-        ),
+
+
+def _unlooked_by(kind: Class, active: ScalarSelect[int]) -> Executable:
+    """Live contents without a value in the *active* space of *kind*, and nothing to bring it."""
+    # What lies below the mark is still to be given its task.
+    mark = (
+        select(spaces.c.backfill_below)
+        .where(spaces.c.state == "active", spaces.c.kind == kind)
+        .scalar_subquery()
     )
-    .order_by(contents.c.id)
-    .limit(bindparam("n"))
-)
+    return (
+        select(contents.c.id)
+        .where(
+            contents.c.id > bindparam("after"),
+            contents.c.id >= mark,
+            _is_live(contents.c.id),
+            ~exists(
+                select(vectors.c.content).where(
+                    vectors.c.content == contents.c.id, vectors.c.space == active
+                )
+            ),
+            ~exists(
+                select(tasks.c.id).where(
+                    tasks.c.content == contents.c.id,
+                    tasks.c.kind == kind,
+                    tasks.c.space == active,
+                    tasks.c.state != "done",
+                )
+            ),
+        )
+        .order_by(contents.c.id)
+        .limit(bindparam("n"))
+    )
+
+
+_UNLOOKED: Final[dict[Class, Executable]] = {
+    "embed": _unlooked_by("embed", _active),
+    "face": _unlooked_by("face", _faces_serve),
+}
 _INDEXED = _VECTORS_OF.with_only_columns(vectors.c.content)
 _KNOWN_DIGESTS = select(contents.c.digest).where(contents.c.digest.in_(values()))
 
@@ -377,10 +423,12 @@ def _counter(kind: str, state: str | ColumnElement[str]) -> ColumnElement[int]:
     return func.coalesce(one.scalar_subquery(), 0)
 
 
-def _contents_given_up(state: ColumnElement[bool]) -> ScalarSelect[int]:
+def _contents_given_up(
+    state: ColumnElement[bool], kind: Class = "embed", active: ScalarSelect[int] = _active
+) -> ScalarSelect[int]:
     return (
         select(func.count())
-        .where(state, tasks.c.kind == "embed", tasks.c.space == _active)
+        .where(state, tasks.c.kind == kind, tasks.c.space == active)
         .where(_is_live(tasks.c.content))
         .scalar_subquery()
     )
@@ -402,6 +450,17 @@ _WAITS = (
     .limit(1)
 )
 _PHOTOS = select(_counter("content", "live"))
+_LOOKED = select(
+    spaces.c.name,
+    spaces.c.pack,
+    spaces.c.dimensions,
+    _counter("content", "live").label("photos"),
+    _counter("vector", cast(spaces.c.id, Text)).label("looked"),
+    (
+        _contents_given_up(state_is("dead"), "face", _faces_serve)
+        + _contents_given_up(state_is("dropped"), "face", _faces_serve)
+    ).label("given_up"),
+).where(spaces.c.id == _faces_serve)
 _TRIMMED = select(_counter("letter", "trimmed"))
 _TOTALS = select(
     _counter("file", "live").label("files"),
@@ -575,6 +634,36 @@ class Reader:
                 found.setdefault(row.content, []).append(face)
         return found
 
+    async def face_counts(self, wanted: Sequence[int]) -> dict[int, int]:
+        """How many faces each content has, by the model that serves.
+
+        A content that was not looked at is left out.
+        """
+        found: dict[int, int] = {}
+        for start in range(0, len(wanted), SLICE):
+            rows = await self._rows(_FACE_COUNTS, values=wanted[start : start + SLICE])
+            found |= {row.content: row.faces for row in rows}
+        return found
+
+    async def with_faces(
+        self, least: int, most: int, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int]]:
+        """Up to *limit* (faces, content) after *after*, with *least* to *most* faces.
+
+        Contents that no file holds any more are among them.
+        """
+        rows = await self._rows(
+            _WITH_FACES, least=least, most=most, after_faces=after[0], after=after[1], n=limit
+        )
+        return [(row.faces, row.content) for row in rows]
+
+    async def looking(self) -> Looking | None:
+        """How far the search for faces has come; None where no model looks for them."""
+        for row in await self._rows(_LOOKED):
+            left = max(0, row.photos - row.looked - row.given_up)
+            return Looking(row.name, row.pack, row.dimensions, row.looked, left)
+        return None
+
     async def face_vector(self, face: int) -> tuple[str, bytes] | None:
         """(space, vector) of a face, None where there is no such face now."""
         content, number = parts_of(face)
@@ -702,9 +791,9 @@ class Reader:
         rows = await self._rows(_DERIVED, after=after, n=limit)
         return [Derived._make(row) for row in rows]
 
-    async def unembedded(self, after: int, limit: int) -> list[int]:
+    async def unembedded(self, after: int, limit: int, kind: Class = "embed") -> list[int]:
         """Live contents after *after* that the active space lacks, with nothing to bring them."""
-        return [row.id for row in await self._rows(_UNEMBEDDED, after=after, n=limit)]
+        return [row.id for row in await self._rows(_UNLOOKED[kind], after=after, n=limit)]
 
     async def indexed(self, space: str, after: int, limit: int) -> list[int]:
         """Up to *limit* live contents with a vector in *space* and an id after *after*, by id."""

@@ -168,6 +168,16 @@ vectors = Table(
     Column("content", Id, ForeignKey("contents.id"), primary_key=True, autoincrement=False),
     Column("space", Id, ForeignKey("spaces.id"), primary_key=True, autoincrement=False),
     Column("vector", LargeBinary, nullable=False),
+    Column("faces", Integer),  # how many *vector* is of, in a space of faces; NULL in others
+)
+# Answers "which photos show so many faces?" without reading a vector.
+Index(
+    "vectors_faces",
+    vectors.c.space,
+    vectors.c.faces,
+    vectors.c.content,
+    sqlite_where=vectors.c.faces.is_not(None),
+    postgresql_where=vectors.c.faces.is_not(None),
 )
 
 # Of which content and which of its faces: together the number by which a face is known. Lengths

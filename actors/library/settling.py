@@ -11,6 +11,7 @@ none) is the worker's fault and treated as such: it must cost one task and never
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -314,17 +315,31 @@ async def _commit_faces(tx: Transaction, faced: Sequence[tuple[Record, Faced]]) 
     have = await tx.read_each(_HAVE_VECTOR, sorted({content for content, _ in found}))
     for content, space in have:
         found.pop((content, space), None)
-    await _commit_vectors(tx, await faces.commit(tx, found))
+    joint = await faces.commit(tx, found)
+    await _commit_vectors(
+        tx,
+        {key: each.vector for key, each in joint.items()},
+        {key: each.faces for key, each in joint.items()},
+    )
 
 
-async def _commit_vectors(tx: Transaction, offered: Mapping[tuple[int, int], bytes]) -> None:
+async def _commit_vectors(
+    tx: Transaction,
+    offered: Mapping[tuple[int, int], bytes],
+    of_faces: Mapping[tuple[int, int], int] = MappingProxyType({}),
+) -> None:
     """Keep the vectors that are new and tell the feed of those whose content is live."""
     have = await tx.read_each(_HAVE_VECTOR, sorted({content for content, _ in offered}))
     new = sorted(offered.keys() - {(content, space) for content, space in have})
     await tx.write(
         tx.insert(vectors).on_conflict_do_nothing(),
         [
-            {"content": content, "space": space, "vector": offered[content, space]}
+            {
+                "content": content,
+                "space": space,
+                "vector": offered[content, space],
+                "faces": of_faces.get((content, space)),
+            }
             for content, space in new
         ],
     )

@@ -29,7 +29,7 @@ _FEED_HEAD = select(func.coalesce(func.max(feed.c.seq), 0))
 _PAUSED = select(library.c.paused_ns)
 _PAUSE = update(library).values(paused_ns=bindparam("since_ns"))
 _ACTIVE = select(spaces_table.c.id).where(
-    spaces_table.c.state == "active", spaces_table.c.kind == "embed"
+    spaces_table.c.state == "active", spaces_table.c.kind == bindparam("of_kind")
 )
 
 
@@ -278,11 +278,14 @@ class Writer:
                 await tx.write(_PAUSE, [{"since_ns": now_ns if on else None}])
                 await queue.note(tx, who, "paused" if on else "resumed")
 
-    async def embed_again(self, contents: Iterable[int], now_ns: int) -> int:
-        """See `queue.embed_again`; in the active space."""
+    async def look_again(self, kind: Class, contents: Iterable[int], now_ns: int) -> int:
+        """See `queue.look_again`; in the active space of *kind*."""
         async with self._transaction(now_ns) as tx:
             return sum(
-                [await queue.embed_again(tx, row.id, contents) for row in await tx.read(_ACTIVE)]
+                [
+                    await queue.look_again(tx, kind, row.id, contents)
+                    for row in await tx.read(_ACTIVE, of_kind=kind)
+                ]
             )
 
     async def recount(self, now_ns: int) -> int:

@@ -46,7 +46,7 @@ from actors.vectors.files import (
     write_rows,
 )
 from actors.vectors.protocol import Ids, Scores, Vectors, usable_ids, usable_vectors
-from actors.vectors.ranking import merge, nothing
+from actors.vectors.ranking import best_of, merge, nothing
 
 LINKS = 32  # M: neighbours a vector keeps; with EF_BUILD the pair the sizing rules name
 EF_BUILD = 128
@@ -222,10 +222,7 @@ class Segment:
 
     def kill(self, ids: Ids) -> int:
         """Find *ids* no more; how many of them were found until now."""
-        places = np.searchsorted(self._ids, ids)
-        places[places == len(self._ids)] = 0
-        there = (self._ids[places] == ids) & self._alive[places]
-        doomed = np.unique(places[there])
+        doomed = np.unique(self._places(ids))
         for place in doomed:
             self._graph.mark_deleted(int(self._ids[place]))
         self._alive[doomed] = False
@@ -259,11 +256,21 @@ class Segment:
 
     def exact(self, queries: Vectors, k: int) -> tuple[Ids, Scores]:
         """The same by comparing all that live."""
-        best = nothing(len(queries))
-        for ids, rows in self.rows():
-            scores = queries @ rows.T
-            best = merge([best, (np.broadcast_to(ids, scores.shape), scores)], k)
-        return best
+        return best_of(queries, self.rows(), k)
+
+    def among(self, queries: Vectors, ids: Ids, k: int) -> tuple[Ids, Scores]:
+        """The same of *ids* only."""
+        places = np.unique(self._places(ids))
+        slices = (places[start : start + SLICE] for start in range(0, len(places), SLICE))
+        parts = ((self._ids[some], self._rows[some].astype(np.float32)) for some in slices)
+        return best_of(queries, parts, k)
+
+    def _places(self, ids: Ids) -> NDArray[np.intp]:
+        """Where those of *ids* lie that are found."""
+        places = np.searchsorted(self._ids, ids)
+        places[places == len(self._ids)] = 0
+        there: NDArray[np.intp] = places[(self._ids[places] == ids) & self._alive[places]]
+        return there
 
     def link_into(self, directory: Path) -> None:
         """Put the files into *directory*, the large ones without copying them.

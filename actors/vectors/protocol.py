@@ -87,6 +87,16 @@ class VectorIndex(Protocol):
             ValueError: *k* is below 0.
         """
 
+    def search_among(self, queries: ArrayLike, ids: ArrayLike, k: int) -> tuple[Ids, Scores]:
+        """The *k* nearest among *ids* [n], by comparing all of those that are there.
+
+        Returns:
+            as `search`, where k' is the smaller of *k* and how many of *ids* are there.
+
+        Raises:
+            as `search`.
+        """
+
     def save(self, directory: Path) -> None:
         """Write all files into the empty *directory*; `snapshot` makes them durable."""
 

@@ -1,10 +1,10 @@
 """Partial answers put together: pure numpy, no index."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from actors.vectors.protocol import Ids, Scores
+from actors.vectors.protocol import Ids, Scores, Vectors
 
 
 def merge(parts: Sequence[tuple[Ids, Scores]], k: int) -> tuple[Ids, Scores]:
@@ -13,6 +13,15 @@ def merge(parts: Sequence[tuple[Ids, Scores]], k: int) -> tuple[Ids, Scores]:
     scores = np.concatenate([part[1] for part in parts], axis=1)
     order = np.lexsort((ids, -scores), axis=1)[:, :k]
     return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+def best_of(queries: Vectors, parts: Iterable[tuple[Ids, Vectors]], k: int) -> tuple[Ids, Scores]:
+    """The *k* nearest to each of *queries* [q, d] of all ids [n] and vectors [n, d] in *parts*."""
+    best = nothing(len(queries))
+    for ids, rows in parts:
+        scores = queries @ rows.T
+        best = merge([best, (np.broadcast_to(ids, scores.shape), scores)], k)
+    return best
 
 
 def nothing(queries: int) -> tuple[Ids, Scores]:

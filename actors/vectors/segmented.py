@@ -106,6 +106,11 @@ class SegmentedIndex:
         exact = [part.search(rows, k) for part in self._exact]
         return merge([*exact, *(segment.nearest(rows, k) for segment in self._segments)], k)
 
+    def search_among(self, queries: ArrayLike, ids: ArrayLike, k: int) -> tuple[Ids, Scores]:
+        rows, keys = usable_vectors(queries, self.dimensions), usable_ids(ids)
+        exact = [part.search_among(rows, keys, k) for part in self._exact]
+        return merge([*exact, *(each.among(rows, keys, k) for each in self._segments)], k)
+
     def save(self, directory: Path) -> None:
         for name, part in zip(("tail", "sealing"), self._exact, strict=False):
             (directory / name).mkdir()

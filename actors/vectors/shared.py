@@ -38,6 +38,11 @@ class SharedIndex:
         async with self._searching:
             return await anyio.to_thread.run_sync(self.index.search, queries, k)
 
+    async def search_among(self, queries: Vectors, ids: Ids, k: int) -> tuple[Ids, Scores]:
+        """As `VectorIndex.search_among`."""
+        async with self._searching:
+            return await anyio.to_thread.run_sync(self.index.search_among, queries, ids, k)
+
     async def look(self, function: Callable[[*Given], T], *given: *Given) -> T:
         """Run *function*, which only reads the index, beside searches."""
         async with self._changing:

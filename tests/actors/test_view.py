@@ -7,9 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from actors.library.faces import face_id
 from actors.settings import IndexSettings
 from actors.view import CATCHING_UP, View
-from tests.actors.library.catalogs import CLIP, Catalog, decoded, embedded
+from tests.actors.library.catalogs import CLIP, FACES, Catalog, decoded, embedded, faced, found
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +39,7 @@ def settings(tmp_path):
 @contextlib.asynccontextmanager
 async def followed(catalog, settings, space):
     """A view of *space* that has read everything once; it ends in order."""
-    view = View(settings, space.name, space.dimensions)
+    view = View(settings, space.name, space.dimensions, space.kind)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(view.run, catalog.reader)
         with anyio.fail_after(10):
@@ -67,6 +68,27 @@ async def test_a_view_holds_its_own_space_and_follows_it(catalog, settings):
         assert (clip.shared.vectors, other.shared.vectors) == (2, 2)
         ids, _ = await other.shared.search(np.ones((1, 8), np.float32), 5)
         assert sorted(ids.tolist()[0]) == [1, 2]
+
+
+async def test_a_photo_without_faces_adds_none_and_does_not_disturb_the_others(catalog, settings):
+    await catalog.writer.register_space(FACES, catalog.now)
+    async with followed(catalog, settings, FACES) as view:
+        await catalog.index(b"none.jpg", b"two.jpg", b"none-either.jpg")
+        none, two, neither = sorted(await catalog.looks(), key=lambda each: each.content)
+        await catalog.settle(
+            faced(none), faced(two, found(0.1, fill=1), found(0.6, fill=2)), faced(neither)
+        )
+        head = await catalog.reader.feed_head()
+        with anyio.fail_after(10):
+            while view.seq < head:
+                view.move(head)
+                await anyio.sleep(0.01)
+        ids, _ = await view.shared.search(np.ones((1, 2), np.float32), 5)
+        assert ids.tolist() == [[face_id(two.content, 1), face_id(two.content, 0)]]
+        ids, _ = await view.shared.search_among(
+            np.ones((1, 2), np.float32), np.array([face_id(two.content, 0), 5]), 5
+        )
+        assert ids.tolist() == [[face_id(two.content, 0)]]
 
 
 async def test_before_it_has_read_everything_it_says_so_and_can_be_waited_for(catalog, settings):

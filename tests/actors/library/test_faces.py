@@ -115,6 +115,44 @@ async def test_another_model_finds_the_same_faces_under_the_same_numbers(catalog
     )
 
 
+async def test_it_is_known_which_photos_have_how_many_faces_and_which_were_not_looked_at(
+    catalog: Catalog,
+):
+    reader = catalog.reader
+    await catalog.index(b"old.jpg")
+    assert await reader.looking() is None
+    none, one, two, later = (await looked_at(catalog, b"0.jpg", b"1.jpg", b"2.jpg", b"3.jpg"))[1:]
+    await catalog.settle(faced(none), faced(one, found()), faced(two, found(0.1), found(0.5)))
+    counts = {none.content: 0, one.content: 1, two.content: 2}
+    assert await reader.face_counts([*counts, later.content, 99]) == counts
+    assert await reader.with_faces(1, 9, (0, 0), 10) == [(1, one.content), (2, two.content)]
+    assert await reader.with_faces(1, 9, (1, one.content), 10) == [(2, two.content)]
+    assert await reader.with_faces(0, 0, (0, 0), 10) == [(0, none.content)]
+    assert await reader.with_faces(0, 9, (0, 0), 2) == [(0, none.content), (1, one.content)]
+    assert await reader.looking() == ("faces", "people", 2, 3, 2)
+    await catalog.fail([later], "photo")  # given up: nobody will look at it
+    looking = await reader.looking()
+    assert looking is not None
+    assert looking.unlooked == 1
+
+
+async def test_what_lacks_its_look_is_found_and_looked_at_again(catalog: Catalog):
+    (task,) = await looked_at(catalog, b"a.jpg")
+    assert await catalog.reader.unembedded(0, 10, "face") == []
+    await catalog.settle(faced(task, found()))
+    assert await catalog.writer.backfill("faces", 100, catalog.now) == 0
+    async with catalog.writer._transaction(catalog.now) as tx:
+        await tx.connection.exec_driver_sql("DELETE FROM vectors WHERE faces IS NOT NULL")
+    await catalog.writer.recount(catalog.now)
+    assert await catalog.reader.unembedded(0, 10, "face") == [task.content]
+    assert await catalog.reader.unembedded(0, 10) == []
+    assert await catalog.writer.look_again("face", [task.content], catalog.now) == 1
+    (again,) = await catalog.looks()
+    await catalog.settle(faced(again, found(0.11)))
+    (face,) = (await catalog.reader.faces([task.content]))[task.content]
+    assert parts_of(face.id) == (task.content, 0)
+
+
 async def test_a_photo_that_is_forgotten_takes_its_faces_along(catalog: Catalog):
     (task,) = await looked_at(catalog, b"a.jpg")
     await catalog.settle(faced(task, found()))

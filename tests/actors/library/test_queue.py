@@ -814,6 +814,6 @@ async def test_a_content_without_its_vector_is_embedded_again(catalog: Catalog):
     await execute(catalog, "DELETE FROM tasks WHERE content = 2 AND kind = 'embed'")
     await catalog.writer.recount(catalog.now)
     assert await catalog.reader.unembedded(0, 10) == [1, 2]
-    assert await catalog.writer.embed_again([1, 2, 3, 99], catalog.now) == 2
+    assert await catalog.writer.look_again("embed", [1, 2, 3, 99], catalog.now) == 2
     assert await catalog.reader.unembedded(0, 10) == []
     assert sorted(task.content for task in await catalog.embeds()) == [1, 2]

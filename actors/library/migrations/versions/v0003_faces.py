@@ -11,6 +11,15 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.add_column("spaces", sa.Column("kind", sa.Text, nullable=False, server_default="embed"))
+    op.add_column("vectors", sa.Column("faces", sa.Integer))
+    counted = sa.text("faces IS NOT NULL")
+    op.create_index(
+        "vectors_faces",
+        "vectors",
+        ["space", "faces", "content"],
+        sqlite_where=counted,
+        postgresql_where=counted,
+    )
     op.create_table(
         "faces",
         sa.Column("content", ID, nullable=False, autoincrement=False),
@@ -33,5 +42,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("faces")
+    op.drop_index("vectors_faces", "vectors")
     # Not by a copy of the table, which would lose its checks.
+    op.execute("ALTER TABLE vectors DROP COLUMN faces")
     op.execute("ALTER TABLE spaces DROP COLUMN kind")

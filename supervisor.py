@@ -231,7 +231,7 @@ def tree(
             group(
                 "edge",
                 child("text", TextSettings(pack_dir, folders=folders, database=place)),
-                child("gateway", gateway, "text", "index", "catalog"),
+                child("gateway", gateway, "text", "index", "catalog", "scheduler"),
             ),
         ),
     )

@@ -17,6 +17,7 @@ import re
 import stat
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ import numpy as np
 from blake3 import blake3
 
 from actors.library.errors import CatalogCorrupt
+from actors.library.faces import parts_of
 from actors.library.reads import Derived, Reader, SpaceStatus, open_reader
 from actors.messages import IndexIds, Places
 from actors.photo.thumbnails import LARGE, SMALL, thumbnail_path, why_unreadable
@@ -45,7 +47,7 @@ PAUSE_S: Final = 0.25
 _THUMBNAIL: Final = re.compile(r"([0-9a-f]{64})\.(?:256|1024)\.jpg")
 _TORN: Final = re.compile(r"\.[0-9a-f]{64}\.(?:256|1024)\.jpg\.(\d+)")
 
-AskIndex = Callable[[], Awaitable[IndexIds]]
+AskIndex = Callable[[str], Awaitable[IndexIds]]  # of the space with that name
 
 
 class Findings(msgspec.Struct):
@@ -56,6 +58,7 @@ class Findings(msgspec.Struct):
     thumbnails: list[int] = []  #: contents with one that is missing or of another size
     unreadable: list[Path] = []  #: … or of the right size, and no picture
     vectors: list[int] = []  #: contents without one, and nothing to bring it
+    faces: list[int] = []  #: contents in which nobody looked for faces, and nobody is about to
     snapshot: str = ""
     index: str = ""
     leftovers: list[Path] = []  #: derived files that belong to no photo
@@ -88,6 +91,7 @@ async def examine(places: Places, ask_index: AskIndex | None, *, deep: bool = Fa
         findings.counters = await reader.miscounted()
         await _thumbnails(findings, reader, derived, deep=deep)
         findings.vectors = await _all(reader.unembedded)
+        findings.faces = await _all(partial(reader.unembedded, kind="face"))
         running = ask_index is not None
         findings.leftovers = await _leftovers(reader, derived, YOUNG_S if running else 0)
         for space in await reader.spaces():
@@ -213,11 +217,15 @@ async def _index(
 ) -> None:
     name = space.space.name
     home = snapshot.space_directory(indexes, name)
-    findings.snapshot = await _why_broken(reader, space, home)
+    snapshot_is = await _why_broken(reader, space, home)
+    findings.snapshot = findings.snapshot or snapshot_is
+    index_is = ""
     if ask_index is not None:
-        findings.index, findings.compared = await _compare_running(reader, name, ask_index)
-    elif not findings.snapshot:
-        findings.index = await _compare_resting(reader, space, home)
+        index_is, compared = await _compare_running(reader, space, ask_index)
+        findings.compared = findings.compared and compared
+    elif not snapshot_is:
+        index_is = await _compare_resting(reader, space, home)
+    findings.index = findings.index or index_is
 
 
 async def _why_broken(reader: Reader, space: SpaceStatus, home: Path) -> str:
@@ -248,16 +256,18 @@ def _checked(home: Path) -> snapshot.Manifest:
     return manifest
 
 
-async def _compare_running(reader: Reader, name: str, ask_index: AskIndex) -> tuple[str, bool]:
+async def _compare_running(
+    reader: Reader, space: SpaceStatus, ask_index: AskIndex
+) -> tuple[str, bool]:
     """How the index differs, and whether that could be told."""
     for _ in range(LOOKS):
         head = await reader.feed_head()
-        live = await _live(reader, name)
-        held = await ask_index()
+        live = await _live(reader, space)
+        held = await ask_index(space.space.name)
         if held.seq == head == await reader.feed_head():
             if held.digest == blake3(np.array(live, "<i8").tobytes()).digest():
                 return "", True
-            return f"it holds {held.count} photos, {len(live)} have a vector", True
+            return f"it holds {held.count} {_things(space)}, {len(live)} have a vector", True
         await anyio.sleep(PAUSE_S)
     return "", False
 
@@ -273,18 +283,37 @@ async def _compare_resting(reader: Reader, space: SpaceStatus, home: Path) -> st
     while rows := await reader.feed_after(seq, name, PAGE):
         seq = rows[-1].seq
         for row in rows:
-            (held.add if row.op == "add" else held.discard)(row.content)
-    live = set(await _live(reader, name))
+            if space.space.kind == "embed":
+                (held.add if row.op == "add" else held.discard)(row.content)
+            else:
+                # a value is kept once and for all, so that what comes or goes is all of a photo
+                faces = (await reader.faces([row.content])).get(row.content, [])
+                held = {each for each in held if parts_of(each)[0] != row.content}
+                held |= {each.id for each in faces if row.op == "add"}
+    live = set(await _live(reader, space))
     if held == live:
         return ""
-    return f"it would hold {len(held)} photos, {len(live)} have a vector"
+    return f"it would hold {len(held)} {_things(space)}, {len(live)} have a vector"
 
 
-async def _live(reader: Reader, name: str) -> list[int]:
+async def _live(reader: Reader, space: SpaceStatus) -> list[int]:
+    """Ids that the index of *space* has to hold, ascending."""
+
     async def page(after: int, limit: int) -> list[int]:
-        return await reader.indexed(name, after, limit)
+        return await reader.indexed(space.space.name, after, limit)
 
-    return await _all(page)
+    contents = await _all(page)
+    if space.space.kind == "embed":
+        return contents
+    found: list[int] = []
+    for start in range(0, len(contents), PAGE):
+        faces = await reader.faces(contents[start : start + PAGE])
+        found += [each.id for some in faces.values() for each in some]
+    return sorted(found)
+
+
+def _things(space: SpaceStatus) -> str:
+    return "photos" if space.space.kind == "embed" else "faces"
 
 
 def _read_ids(home: Path) -> tuple[set[int], int]:

@@ -16,6 +16,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -25,9 +26,12 @@ import msgspec
 
 from actors.messages import (
     AnyMessage,
+    AskFaces,
     AskLink,
     AskStatus,
     AskTotals,
+    Faces,
+    FacesLike,
     Found,
     Link,
     Message,
@@ -128,14 +132,53 @@ class Client:
                     yield client
                     tasks.cancel_scope.cancel()
 
-    async def search(self, query: str, k: int = 20, *, seconds: float = 10.0) -> Found:
+    async def search(
+        self,
+        query: str,
+        k: int = 20,
+        *,
+        has_faces: bool | None = None,
+        faces: int = 0,
+        seconds: float = 10.0,
+    ) -> Found:
         """The *k* photos that fit *query* best, best first.
+
+        Args:
+            query: what is to be seen.
+            k: how many photos.
+            has_faces: only photos with a face, or only those without.
+            faces: only photos with at least so many faces.
+            seconds: to wait.
 
         Raises:
             DeadlinePassed, PeerRefused: search is away or says no; the text tells why.
             NotRunning: the system stopped meanwhile, or was started anew.
         """
-        return await self.ask(Search(query, k), Found, seconds)
+        return await self.ask(Search(query, k, has_faces, faces), Found, seconds)
+
+    async def faces(self, content: int, *, seconds: float = 10.0) -> Faces:
+        """The faces of the photo *content*, the surest first.
+
+        Raises:
+            as `search`.
+        """
+        return await self.ask(AskFaces(content), Faces, seconds)
+
+    async def faces_like(
+        self, face: int, k: int = 20, *, least: float = 0.0, seconds: float = 10.0
+    ) -> Found:
+        """The *k* photos with the faces most like *face*, best first, each once.
+
+        Args:
+            face: id of a face, as `faces` tells it; it is left out of the answer.
+            k: how many photos.
+            least: cosine below which none is like it.
+            seconds: to wait.
+
+        Raises:
+            as `search`.
+        """
+        return await self.ask(FacesLike(face, k, least), Found, seconds)
 
     async def status(self, *, seconds: float = 10.0) -> Status:
         """What every part of the system is doing."""
@@ -210,9 +253,21 @@ class BlockingClient:
         ):
             yield cls(portal, client)
 
-    def search(self, query: str, k: int = 20) -> Found:
+    def search(
+        self, query: str, k: int = 20, *, has_faces: bool | None = None, faces: int = 0
+    ) -> Found:
         """As `Client.search`."""
-        return self._portal.call(self._client.search, query, k)
+        return self._portal.call(
+            partial(self._client.search, query, k, has_faces=has_faces, faces=faces)
+        )
+
+    def faces(self, content: int) -> Faces:
+        """As `Client.faces`."""
+        return self._portal.call(self._client.faces, content)
+
+    def faces_like(self, face: int, k: int = 20, *, least: float = 0.0) -> Found:
+        """As `Client.faces_like`."""
+        return self._portal.call(partial(self._client.faces_like, face, k, least=least))
 
     def status(self) -> Status:
         """As `Client.status`."""
@@ -227,6 +282,7 @@ __all__ = [
     "BlockingClient",
     "Client",
     "DeadlinePassed",
+    "Faces",
     "Found",
     "NotRunning",
     "PeerRefused",

@@ -148,10 +148,23 @@ def print_found(found: Found) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("score", justify="right")
     table.add_column("taken")
+    counted = any(hit.faces is not None for hit in found.hits)
+    by_face = any(hit.face is not None for hit in found.hits)
+    if by_face:
+        table.add_column("face", justify="right")
+    elif counted:
+        table.add_column("faces", justify="right")
     table.add_column("photo", overflow="fold")
     for hit in found.hits:
-        table.add_row(f"{hit.score:.3f}", hit.taken_at or "", _plain(hit.path))
+        cells = [f"{hit.score:.3f}", hit.taken_at or ""]
+        if by_face:
+            cells.append("" if hit.face is None else str(hit.face.id))
+        elif counted:
+            cells.append("?" if hit.faces is None else str(hit.faces))
+        table.add_row(*cells, _plain(hit.path))
     print_table(table)
+    if found.unlooked:
+        sys.stderr.write(f"faces are still to be looked for in {found.unlooked} more photos\n")
     if found.demo:
         sys.stderr.write("demo model: understands drawings only\n")
 
@@ -163,6 +176,9 @@ def result(hit: Hit) -> dict[str, Any]:
         "score": round(hit.score, 6),
         "taken_at": hit.taken_at,
         "thumbnail": hit.thumbnail,
+        "content": hit.content,
+        "faces": hit.faces,
+        "face": hit.face,
     }
 
 
@@ -192,6 +208,10 @@ def print_status(status: Status, totals: Totals) -> None:
             numbers = (queue.ready, queue.leased, queue.done, queue.dead)
             table.add_row(queue.kind, *(str(each) for each in numbers))
         print_table(table)
+        for each in [] if status.scheduler is None else status.scheduler.classes:
+            waiting = next((q.ready for q in status.catalog.queues if q.kind == each.kind), 0)
+            if each.reason and (waiting or each.queued):
+                out.print(f"{each.kind} waits: {each.reason}")
         if status.catalog.paused:
             out.print(f"{pause(status.catalog)}; `resume` goes on")
         for line in spaces(status.catalog):

@@ -16,10 +16,12 @@ import anyio
 
 from actors.messages import (
     AnyMessage,
+    AskFaces,
     AskLink,
     AskPlaces,
     AskStatus,
     AskTotals,
+    FacesLike,
     Found,
     Link,
     Owner,
@@ -35,7 +37,9 @@ from actors.web.about import About
 from actors.web.access import Access
 from actors.web.app import Site
 from actors.web.board import Board
+from actors.web.crops import Crops
 from actors.web.errors import Refusal
+from actors.web.faces import FaceFinder
 from actors.web.library import CatalogLibrary, Library, Photos
 from actors.web.losses import PAUSE_S, Losses
 from actors.web.metrics import Metrics
@@ -70,7 +74,13 @@ class Gateway(Actor):
         about = About(settings.pack, settings.demo, settings.profile, settings.roots)
         packs = Packs(settings.folders, "", "")
         self._board = Board(
-            catalog, index, self.ref(SUPERVISOR), self._library, about, is_demo=packs.is_demo
+            catalog,
+            index,
+            self.ref(SUPERVISOR),
+            self._library,
+            about,
+            scheduler=self.ref("scheduler"),
+            is_demo=packs.is_demo,
         )
         self._searcher = Searcher(
             text=text,
@@ -82,13 +92,20 @@ class Gateway(Actor):
         )
         photos = Photos(self._library)
         self._losses = Losses()
+        self._faces = FaceFinder(
+            index=index, library=self._library, photos=photos, board=self._board, metrics=metrics
+        )
+        derived = Path(os.fsdecode(settings.derived))
+        thumbnails = Thumbnails(derived, photos, self._losses.note)
         site = Site(
             access=self._access,
             searcher=self._searcher,
             board=self._board,
             metrics=metrics,
             photos=photos,
-            thumbnails=Thumbnails(Path(os.fsdecode(settings.derived)), photos, self._losses.note),
+            faces=self._faces,
+            thumbnails=thumbnails,
+            crops=Crops(self._library, photos, thumbnails, self._losses.note),
             needed=(text, index),
         )
         run_dir = self.node.run_dir
@@ -122,10 +139,16 @@ class Gateway(Actor):
     async def handle(self, message: Any, line: Line) -> Body | None:
         del line
         match message:
-            case Search(query, k):
-                found = await self._searcher.search(query, k)
+            case Search(query, k, has_faces, faces):
+                found = await self._searcher.search(query, k, has_faces=has_faces, faces=faces)
                 _refuse_oversized(found)
                 return found
+            case FacesLike(face, k, least):
+                found = await self._faces.like(face, k, least)
+                _refuse_oversized(found)
+                return found
+            case AskFaces(content):
+                return await self._faces.of(content)
             case AskLink():
                 return Link(self._address.url + self._access.new_path(anyio.current_time()))
             case AskStatus():

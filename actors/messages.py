@@ -495,6 +495,7 @@ class Status(Message, frozen=True, tag="status"):
     model: str
     demo: bool
     profile: str
+    scheduler: SchedulerStatus | None = None
 
 
 class Totals(Message, frozen=True, tag="totals"):

@@ -1,6 +1,7 @@
 """How far the library is read, how fast, and how long it will still take.
 
     found ─► decode ─► embed ─► searchable
+                  └──► faces, where a model looks for them
 
 Pure: whoever calls brings the clock.  Everything shown comes from counters that the catalog
 and the index keep, over all runs; nothing is estimated but the time that is left.
@@ -23,12 +24,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from actors.messages import CatalogStatus, IndexStatus, Totals
+from actors.messages import CatalogStatus, IndexStatus, SchedulerStatus, Totals
 
 WINDOW_S: Final = 10.0
 LEAST_S: Final = 1.5
 
-Name = Literal["found", "decode", "embed", "searchable"]
+Name = Literal["found", "decode", "embed", "searchable", "faces"]
 Known = Literal["all", "about", "at least"]
 
 
@@ -41,6 +42,7 @@ class Stage(msgspec.Struct, frozen=True):
     known: Known = "all"  #: what done + left is
     rate: float | None = None  #: photos a second; None where it is not known
     eta_seconds: int | None = None  #: None where it is not known, or nothing is left
+    waits: str = ""  #: why it does not go on, "" where it does
 
     @property
     def total(self) -> int:
@@ -53,6 +55,10 @@ class Pace(msgspec.Struct, frozen=True):
     decode: float | None = None  #: photos a second
     embed: float | None = None
     eta_seconds: int | None = None  #: of the slower stage
+    faces: float | None = None  #: photos a second
+    faces_left: int = 0  #: photos
+    faces_eta_seconds: int | None = None
+    faces_wait: str = ""  #: why nobody looks for them right now
 
 
 class Meter:
@@ -90,18 +96,23 @@ class Course:
         index: IndexStatus | None,
         totals: Totals | None,
         now: float,
+        scheduler: SchedulerStatus | None = None,
     ) -> list[Stage]:
         """Where every stage stands at *now*; none when the catalog said nothing."""
         if catalog is None:
             for meter in self._meters.values():
                 meter.forget()
             return []
-        return [self._measured(stage, catalog, now) for stage in _stages(catalog, index, totals)]
+        stages = _stages(catalog, index, totals)
+        if any(each.kind == "face" and each.state != "retired" for each in catalog.spaces):
+            stages.append(_faces(catalog, stages, scheduler))
+        return [self._measured(stage, catalog, now) for stage in stages]
 
     def _measured(self, stage: Stage, catalog: CatalogStatus, now: float) -> Stage:
         rate = self._meters.setdefault(stage.name, Meter()).step(stage.done, now)
         eta = None
-        if rate and stage.left and stage.known != "at least" and not catalog.paused:
+        goes_on = not (catalog.paused or stage.waits)
+        if rate and stage.left and stage.known != "at least" and goes_on:
             eta = round(stage.left / rate)
         return msgspec.structs.replace(stage, rate=rate, eta_seconds=eta)
 
@@ -115,7 +126,32 @@ def pace(stages: Sequence[Stage]) -> Pace:
     etas = [each.eta_seconds for each in (decode, embed) if each.left]
     known = [each for each in etas if each is not None]
     eta = max(known) if known and len(known) == len(etas) else None
-    return Pace(decode.rate, embed.rate, eta)
+    faces = named.get("faces")
+    if faces is None:
+        return Pace(decode.rate, embed.rate, eta)
+    return Pace(
+        decode.rate,
+        embed.rate,
+        eta,
+        faces.rate,
+        faces.left,
+        faces.eta_seconds,
+        faces.waits,
+    )
+
+
+def _faces(
+    catalog: CatalogStatus, before: Sequence[Stage], scheduler: SchedulerStatus | None
+) -> Stage:
+    """The search for faces; photos that are still to be decoded are looked at after."""
+    (queue,) = [each for each in catalog.queues if each.kind == "face"]
+    (decode,) = [each for each in before if each.name == "decode"]
+    walking = decode.known == "at least"
+    left = queue.ready + queue.leased + (0 if walking else decode.left)
+    known: Known = "at least" if walking else "about" if decode.left else "all"
+    reasons = [] if scheduler is None else [x.reason for x in scheduler.classes if x.kind == "face"]
+    waits = reasons[0] if left and reasons else ""
+    return Stage("faces", queue.done + queue.dead, left, known, waits=waits)
 
 
 def _stages(
@@ -139,7 +175,11 @@ def _stages(
     if index is not None:
         behind = max(0, catalog.feed_seq - index.seq)
         # what is embedded for a space that does not serve yet is searchable in the other one
-        beside = [each.vectors for each in catalog.spaces if each.state == "building"]
+        beside = [
+            each.vectors
+            for each in catalog.spaces
+            if each.state == "building" and each.kind == "embed"
+        ]
         to_embed = max(0, to_embed - sum(max(0, catalog.photos - each) for each in beside))
         to_apply = to_embed + behind
         stages.append(Stage("searchable", index.vectors, to_apply, known(to_apply)))

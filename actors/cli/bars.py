@@ -18,7 +18,13 @@ LOOK_S = 0.5
 #: between two lines where there is no terminal
 LINE_S = 5.0
 BAR_WIDTH = 30
-_TITLES = {"found": "found", "decode": "decoded", "embed": "embedded", "searchable": "searchable"}
+_TITLES = {
+    "found": "found",
+    "decode": "decoded",
+    "embed": "embedded",
+    "searchable": "searchable",
+    "faces": "faces",
+}
 
 Show = Callable[[Sequence[Stage]], None]
 
@@ -47,7 +53,8 @@ async def follow(client: Client, show: Show) -> None:
         except RuntimeFault:
             show(course.step(None, None, None, anyio.current_time()))
         else:
-            show(course.step(status.catalog, status.index, totals, anyio.current_time()))
+            now = anyio.current_time()
+            show(course.step(status.catalog, status.index, totals, now, status.scheduler))
         await anyio.sleep(LOOK_S)
 
 
@@ -106,6 +113,8 @@ def _pace(stage: Stage) -> str:
         parts.append(f"{stage.rate:,.1f}/s")
     if stage.eta_seconds is not None:
         parts.append(f"{clock(stage.eta_seconds)} left")
+    if stage.waits:
+        parts.append(f"waits: {stage.waits}")
     return f"({', '.join(parts)})" if parts else ""
 
 

@@ -63,8 +63,8 @@ def check(
 
         places = await door.ask(AskPlaces(), Places)
 
-        async def ids() -> IndexIds:
-            return await door.ask(AskIndexIds(), IndexIds, ASK_S)
+        async def ids(space: str) -> IndexIds:
+            return await door.ask(AskIndexIds(space), IndexIds, ASK_S)
 
         found = await examine(places, ids if door.running else None, deep=deep)
         lines = _lines(found)
@@ -106,6 +106,12 @@ def _lines(found: "Findings") -> list[Line]:
             [f"photo {content}" for content in found.vectors],
             "to be embedded again",
         ),
+        line(
+            "faces",
+            found.faces,
+            [f"photo {content}" for content in found.faces],
+            "to be looked for again",
+        ),
         line("snapshot", one(found.snapshot), one(found.snapshot), "written anew"),
         line("index", one(found.index), one(found.index), "built anew"),
         line(
@@ -129,6 +135,9 @@ async def _repair(door: Door, found: "Findings", lines: dict[str, Line]) -> None
     for start in range(0, len(found.vectors), SLICE):
         part = found.vectors[start : start + SLICE]
         lines["vectors"].repaired += (await door.ask(Repair(vectors=part), Repaired, ASK_S)).vectors
+    for start in range(0, len(found.faces), SLICE):
+        part = found.faces[start : start + SLICE]
+        lines["faces"].repaired += (await door.ask(Repair(faces=part), Repaired, ASK_S)).faces
     if found.counters:
         await door.ask(Repair(counters=True), Repaired, ASK_S)
         lines["counters"].repaired = len(found.counters)

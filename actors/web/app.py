@@ -4,9 +4,11 @@
     GET  /static/<file>           the page's own files
     GET  /open?once=<code>        a session's cookie and on to /, once
     POST /once                    {"path", "expires_seconds"}: a link to /open   (Bearer token)
-    GET  /api/search?q=…&k=…      {"hits": […], "count", "model", "demo", "indexed", "seconds", …}
+    GET  /api/search?q=…&k=…[&has_faces=true|false][&faces=2]
+                                  {"hits": […], "count", "model", "demo", "indexed", "seconds", …}
     GET  /api/status              as `progress` in `protocol`
     GET  /thumb/<content>/<256|1024>[?v=…]    JPEG
+    GET  /faces/<face>.jpg[?v=…]  JPEG, the face cut out
     GET  /original/<content>      the owner's file
     GET  /health                  alive, and which processes are: always 200
     GET  /ready                   200 when a search would be answered, else 503
@@ -33,10 +35,13 @@ from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
+from actors.library.faces import MOST as MOST_FACES
 from actors.web import assets, originals, protocol
 from actors.web.access import CODE_S, COOKIE_S, Access
 from actors.web.board import Board
+from actors.web.crops import Crops
 from actors.web.errors import Code, Refusal
+from actors.web.faces import FaceFinder
 from actors.web.guard import KNOWN, Guard
 from actors.web.library import Photos
 from actors.web.metrics import Metrics
@@ -61,8 +66,10 @@ class Site:
         searcher: Searcher,
         board: Board,
         metrics: Metrics,
+        faces: FaceFinder,
         photos: Photos,
         thumbnails: Thumbnails,
+        crops: Crops,
         needed: tuple[Ref, ...],
     ) -> None:
         self._access = access
@@ -71,6 +78,8 @@ class Site:
         self._metrics = metrics
         self._photos = photos
         self._thumbnails = thumbnails
+        self._faces = faces
+        self._crops = crops
         self._needed = needed  #: without whom there is no search
         self._assets = assets.load()
         self._websockets = 0
@@ -91,9 +100,10 @@ class Site:
                 Route("/static/{name:path}", self.static, methods=["GET"]),
                 get("/open", self.open, "once"),
                 Route("/once", self.once, methods=["POST"]),
-                get("/api/search", self.search, "q", "k"),
+                get("/api/search", self.search, "q", "k", "has_faces", "faces"),
                 get("/api/status", self.status),
                 get("/thumb/{content:int}/{size:int}", self.thumbnail, "v"),
+                get("/faces/{face:int}.jpg", self.face, "v"),
                 get("/original/{content:int}", self.original),
                 get("/health", self.health),
                 get("/ready", self.ready),
@@ -149,10 +159,15 @@ class Site:
         query = request.query_params.get("q")
         if query is None:
             raise Refusal("bad_request", "the parameter `q`, the query, is missing")
-        given = request.query_params.get("k", "20")
-        if not (given.isascii() and given.isdigit() and len(given) <= 6):
-            raise Refusal("bad_request", f"k must be a whole number from 1 to {MOST_HITS}")
-        found = await self._searcher.search(query, int(given))
+        has_faces = request.query_params.get("has_faces")
+        if has_faces not in {None, "true", "false"}:
+            raise Refusal("bad_request", "has_faces must be true or false")
+        found = await self._searcher.search(
+            query,
+            _whole(request, "k", 20, f"from 1 to {MOST_HITS}"),
+            has_faces=None if has_faces is None else has_faces == "true",
+            faces=_whole(request, "faces", 0, f"from 0 to {MOST_FACES}"),
+        )
         return json({"hits": found.hits, "count": len(found.hits), **protocol.summary(found)})
 
     async def status(self, _request: Request) -> Response:
@@ -162,6 +177,13 @@ class Site:
         return await self._thumbnails.respond(
             request.path_params["content"],
             request.path_params["size"],
+            asked_version=request.query_params.get("v"),
+            known_etags=_etags(request),
+        )
+
+    async def face(self, request: Request) -> Response:
+        return await self._crops.respond(
+            request.path_params["face"],
             asked_version=request.query_params.get("v"),
             known_etags=_etags(request),
         )
@@ -210,6 +232,7 @@ class Site:
                 websocket,
                 self._access,
                 self._searcher,
+                self._faces,
                 self._board,
                 known=websocket.scope[KNOWN],
             )
@@ -227,6 +250,13 @@ def _refuse_unknown(request: Request, known: tuple[str, ...]) -> None:
             raise Refusal("bad_request", f"unknown parameter `{name}`; {takes}")
         if given.count(name) > 1:
             raise Refusal("bad_request", f"the parameter `{name}` is given more than once")
+
+
+def _whole(request: Request, name: str, otherwise: int, which: str) -> int:
+    given = request.query_params.get(name, str(otherwise))
+    if not (given.isascii() and given.isdigit() and len(given) <= 6):
+        raise Refusal("bad_request", f"{name} must be a whole number {which}")
+    return int(given)
 
 
 def _etags(request: Request) -> str:

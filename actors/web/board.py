@@ -18,6 +18,7 @@ from actors.messages import (
     CatalogStatus,
     IndexStatus,
     ProcessStatus,
+    SchedulerStatus,
     Status,
     Totals,
 )
@@ -54,11 +55,13 @@ class Board:
         library: Library,
         about: About,
         *,
+        scheduler: Ref | None = None,
         is_demo: Callable[[str], bool] = lambda _pack: False,
     ) -> None:
         self._catalog = catalog
         self._index = index
         self._supervisor = supervisor
+        self._scheduler = scheduler
         self._library = library
         self._about = about
         self._is_demo = cache(is_demo)
@@ -98,6 +101,10 @@ class Board:
     async def status(self) -> Status:
         return (await self.progress()).status
 
+    def is_demo(self, pack: str) -> bool:
+        """Does *pack* understand drawings only?"""
+        return self._is_demo(pack)
+
     async def about(self) -> About:
         """The edge, with the model that serves now."""
         try:
@@ -123,13 +130,19 @@ class Board:
                 self._progress = await self._ask()
             return self._progress
 
+    async def _ask_scheduler(self) -> SchedulerStatus | None:
+        if self._scheduler is None:
+            return None
+        return await ask_or_none(self._scheduler, AskStatus(), SchedulerStatus, ANSWER_S)
+
     async def _ask(self) -> Progress:
         self._asked_at = anyio.current_time()
         about = await self.about()
-        catalog, index, processes, totals = await asyncio.gather(
+        catalog, index, processes, scheduler, totals = await asyncio.gather(
             ask_or_none(self._catalog, AskStatus(), CatalogStatus, ANSWER_S),
             ask_or_none(self._index, AskStatus(), IndexStatus, ANSWER_S),
             ask_or_none(self._supervisor, AskProcesses(), Processes, ANSWER_S),
+            self._ask_scheduler(),
             self.totals(),
         )
         self._note(index)
@@ -150,6 +163,7 @@ class Board:
             model=about.model,
             demo=about.demo,
             profile=about.profile,
+            scheduler=scheduler,
         )
-        stages = self._course.step(catalog, index, totals, anyio.current_time())
+        stages = self._course.step(catalog, index, totals, anyio.current_time(), scheduler)
         return Progress(status, totals, pace(stages))

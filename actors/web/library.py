@@ -14,7 +14,7 @@ import anyio
 import msgspec
 
 from actors.library.errors import LibraryError
-from actors.library.reads import Reader, Serving, open_reader
+from actors.library.reads import FaceRow, Looking, Reader, Serving, open_reader
 from actors.messages import Totals
 from actors.web.errors import Refusal
 
@@ -64,6 +64,23 @@ class Library(Protocol):
     async def serving(self) -> Serving | None:
         """The space that answers searches; None where there is none yet."""
 
+    async def looking(self) -> Looking | None:
+        """How far the search for faces has come; None where no model looks for them."""
+
+    async def face_counts(self, contents: Sequence[int]) -> Mapping[int, int]:
+        """Content id → number of its faces, for those of *contents* that were looked at."""
+
+    async def with_faces(
+        self, least: int, most: int, after: tuple[int, int], limit: int
+    ) -> Sequence[tuple[int, int]]:
+        """Up to *limit* (faces, content) after *after*, with *least* to *most* faces."""
+
+    async def faces(self, contents: Sequence[int]) -> Mapping[int, Sequence[FaceRow]]:
+        """Content id → its faces, the surest first, for those that have any."""
+
+    async def face_vector(self, face: int) -> tuple[str, bytes] | None:
+        """(space, vector) of a face; None where there is no such face now."""
+
     async def close(self) -> None:
         """Let go of the database."""
 
@@ -111,6 +128,38 @@ class CatalogLibrary:
     async def serving(self) -> Serving | None:
         try:
             return await (await self._open()).serving()
+        except LibraryError as error:
+            raise _away(error) from error
+
+    async def looking(self) -> Looking | None:
+        try:
+            return await (await self._open()).looking()
+        except LibraryError as error:
+            raise _away(error) from error
+
+    async def face_counts(self, contents: Sequence[int]) -> Mapping[int, int]:
+        try:
+            return await (await self._open()).face_counts(contents)
+        except LibraryError as error:
+            raise _away(error) from error
+
+    async def with_faces(
+        self, least: int, most: int, after: tuple[int, int], limit: int
+    ) -> Sequence[tuple[int, int]]:
+        try:
+            return await (await self._open()).with_faces(least, most, after, limit)
+        except LibraryError as error:
+            raise _away(error) from error
+
+    async def faces(self, contents: Sequence[int]) -> Mapping[int, Sequence[FaceRow]]:
+        try:
+            return await (await self._open()).faces(contents)
+        except LibraryError as error:
+            raise _away(error) from error
+
+    async def face_vector(self, face: int) -> tuple[str, bytes] | None:
+        try:
+            return await (await self._open()).face_vector(face)
         except LibraryError as error:
             raise _away(error) from error
 

@@ -15,23 +15,40 @@ Requests:
 
     → {"type":"auth","token":"…"}
     → {"type":"search","id":1,"query":"a red boat","k":20}           1 ≤ k ≤ 500, 20 if not given
+       with "has_faces":true or false, only photos with or without faces;
+       with "faces":2, only photos with at least so many
     ← {"type":"hit","id":1,"hit":{"content":7,"path":"/home/…/boat.jpg","score":0.31,
-       "taken_at":"2019-03-21T11:04:22","thumbnail":"/thumb/7/256?v=…","width":4000,"height":3000}}
+       "taken_at":"2019-03-21T11:04:22","thumbnail":"/thumb/7/256?v=…","width":4000,"height":3000,
+       "faces":2|null,"face":null}}
     ← … more hits, best first, none is fine …
     ← {"type":"done","id":1,"count":20,"model":"sketch","demo":true,"indexed":1234,
-       "seconds":0.031,"degraded":""}
+       "seconds":0.031,"degraded":"","unlooked":0}
+
+    → {"type":"faces","id":4,"content":7}                            the faces of a photo
+    ← {"type":"faces","id":4,"looked":true,"model":"sketch","faces":[{"id":28672,
+       "left":0.41,"top":0.2,"right":0.52,"bottom":0.36,"score":0.93,"size":212.0,
+       "picture":"/faces/28672.jpg?v=…"}, … the surest first]}
+
+    → {"type":"faces_like","id":5,"face":28672,"k":20,"least":0.3}   0 if `least` is not given
+    ← hits as above, each with the "face" that is like it, and done
+
 
     → {"type":"status","id":2}
     ← {"type":"status","id":2,"status":{"processes":[…],"catalog":{…}|null,"index":{…}|null,
-       "model":"sketch","demo":true,"profile":"P1"}}
+       "model":"sketch","demo":true,"profile":"P1","scheduler":{…}|null}}
 
     → {"type":"subscribe","id":3,"topic":"progress"}
     ← {"type":"progress","id":3,"status":{… as above …},
        "totals":{"files":…,"indexed":…,"skipped":…,"dead":…,"duplicates":…,"pending":…}|null,
-       "pace":{"decode":12.5|null,"embed":9.0|null,"eta_seconds":240|null}}
+       "pace":{"decode":12.5|null,"embed":9.0|null,"eta_seconds":240|null,"faces":4.0|null,
+               "faces_left":800,"faces_eta_seconds":200|null,"faces_wait":""}}
       at once, then whenever it changes, at most twice a second
     → {"type":"unsubscribe","id":3}
     ← {"type":"unsubscribed","id":3}
+
+Boxes of faces are parts of the upright picture's width and height, `size` is the shorter side in
+pixels of the original.  `faces` of a hit is null while nobody has looked for them; such a photo
+is neither with nor without faces, and `unlooked` tells how many there are, where faces mattered.
 
 `taken_at` is local time without zone, or null.  `thumbnail` is below the address of the page;
 256 in it may be replaced by 1024.  `degraded` is "" or says what the answer lacks.
@@ -54,7 +71,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from actors.messages import Found, Hit, Status
+from actors.library.faces import MOST as MOST_FACES
+from actors.messages import Faces, Found, Hit, Status
 from actors.web.about import About
 from actors.web.board import Progress
 from actors.web.errors import Refusal
@@ -79,6 +97,20 @@ class Search(Request, frozen=True, tag="search"):
     id: Id
     query: Annotated[str, Meta(max_length=LONGEST_QUERY)]
     k: Annotated[int, Meta(ge=1, le=MOST_HITS)] = 20
+    has_faces: bool | None = None
+    faces: Annotated[int, Meta(ge=0, le=MOST_FACES)] = 0
+
+
+class AskFaces(Request, frozen=True, tag="faces"):
+    id: Id
+    content: Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class FacesLike(Request, frozen=True, tag="faces_like"):
+    id: Id
+    face: Annotated[int, Meta(ge=0, le=2**53)]
+    k: Annotated[int, Meta(ge=1, le=MOST_HITS)] = 20
+    least: Annotated[float, Meta(ge=-1, le=1)] = 0.0
 
 
 class AskStatus(Request, frozen=True, tag="status"):
@@ -94,7 +126,7 @@ class Unsubscribe(Request, frozen=True, tag="unsubscribe"):
     id: Id
 
 
-AnyRequest = Auth | Search | AskStatus | Subscribe | Unsubscribe
+AnyRequest = Auth | Search | AskFaces | FacesLike | AskStatus | Subscribe | Unsubscribe
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -104,7 +136,10 @@ class _Head(msgspec.Struct, frozen=True):
     id: Any = None
 
 
-_TYPES: Final = ("auth", "search", "status", "subscribe", "unsubscribe")
+_TYPES: Final = (
+    *("auth", "search", "faces", "faces_like"),
+    *("status", "subscribe", "unsubscribe"),
+)
 _head: Final = msgspec.json.Decoder(_Head)
 _request: Final[msgspec.json.Decoder[AnyRequest]] = msgspec.json.Decoder(AnyRequest)
 _encoder: Final = msgspec.json.Encoder()
@@ -156,6 +191,10 @@ def done(id: int, found: Found) -> str:  # noqa: A002
     return _frame("done", id=id, count=len(found.hits), **summary(found))
 
 
+def faces(id: int, found: Faces) -> str:  # noqa: A002
+    return _frame("faces", id=id, **msgspec.structs.asdict(found))
+
+
 def status(id: int, now: Status) -> str:  # noqa: A002
     return _frame("status", id=id, status=status_object(now))
 
@@ -188,6 +227,7 @@ def status_object(now: Status) -> dict[str, Any]:
     return msgspec.structs.asdict(now) | {
         "catalog": _fields(now.catalog),
         "index": _fields(now.index),
+        "scheduler": _fields(now.scheduler),
     }
 
 

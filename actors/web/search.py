@@ -10,6 +10,7 @@ and names it.  A model that has just been replaced may be gone before the index 
 all of it is done again, with the one that serves now.
 """
 
+import asyncio
 import time
 import uuid
 from collections import OrderedDict
@@ -17,12 +18,13 @@ from typing import Final
 
 from actors.library.paths import printable
 from actors.library.reads import Serving
-from actors.messages import EncodeText, Found, Hit, Nearest, Neighbours, Vectors
+from actors.messages import EncodeText, Face, Found, Hit, Nearest, Neighbours, Vectors
 from actors.web.about import About
 from actors.web.board import Board
 from actors.web.errors import Refusal
 from actors.web.library import Library, Row
 from actors.web.metrics import Metrics
+from actors.web.narrowing import FaceFilter, face_filter, narrowed
 from actors.web.questions import ask
 from actors.web.thumbnails import url
 from runtime.node import Ref, trace
@@ -76,39 +78,55 @@ class Searcher:
         """Trust no vector of an earlier text tower."""
         self._vectors.clear()
 
-    async def search(self, query: str, k: int) -> Found:
+    async def search(
+        self, query: str, k: int, *, has_faces: bool | None = None, faces: int = 0
+    ) -> Found:
         """The *k* photos that show best what *query* says.
 
+        Args:
+            query: what is to be seen.
+            k: how many.
+            has_faces: only photos with a face, or only those without.
+            faces: only photos with at least so many faces.
+
         Raises:
-            Refusal: bad_request, or one of the neighbours cannot answer.
+            Refusal: bad_request, no_face_model, or one of the neighbours cannot answer.
         """
         started = time.perf_counter()
-        if not trace.get():
-            trace.set(uuid.uuid4().bytes)
+        start_trace()
         try:
-            found = await self._search(_clean(query), k, started)
+            wanted = face_filter(has_faces=has_faces, faces=faces)
+            found = await self._search(_clean(query), k, wanted, started)
         except Refusal as refusal:
             self._metrics.refused(refusal.code)
             raise
         self._metrics.answered(found.seconds)
         return found
 
-    async def _search(self, query: str, k: int, started: float) -> Found:
+    async def _search(self, query: str, k: int, wanted: FaceFilter | None, started: float) -> Found:
         if not 1 <= k <= MOST_HITS:
             raise Refusal("bad_request", f"k must be from 1 to {MOST_HITS}, not {k}")
+        unlooked = 0
+        if wanted is not None:
+            looking = await self._library.looking()
+            if looking is None:
+                raise Refusal("no_face_model", "no model looks for faces in this library")
+            unlooked = looking.unlooked
         serving = await self._library.serving()
         try:
-            vectors, near = await self._ask(query, k, serving)
+            vectors, near = await self._ask(query, k, wanted, serving)
         except Refusal:
             if serving == (now := await self._library.serving()):
                 raise
-            vectors, near = await self._ask(query, k, now)
+            vectors, near = await self._ask(query, k, wanted, now)
         contents, scores = near.contents[0], near.scores[0]
-        rows = await self._library.rows(contents)
+        rows, counts = await asyncio.gather(
+            self._library.rows(contents), self._library.face_counts(contents)
+        )
         indexed = await self._board.vectors()
         return Found(
             hits=[
-                _hit(rows[content], score)
+                hit_of(rows[content], score, counts.get(content))
                 for content, score in zip(contents, scores, strict=True)
                 if content in rows  # gone since the index last heard
             ],
@@ -117,15 +135,24 @@ class Searcher:
             indexed=indexed,
             seconds=time.perf_counter() - started,
             degraded=near.degraded,
+            unlooked=unlooked,
         )
 
-    async def _ask(self, query: str, k: int, serving: Serving | None) -> tuple[Vectors, Neighbours]:
+    async def _ask(
+        self, query: str, k: int, wanted: FaceFilter | None, serving: Serving | None
+    ) -> tuple[Vectors, Neighbours]:
         vectors = await self._encode(query, "" if serving is None else serving.pack)
         if serving is not None and vectors.space != serving.space:
             reason = f"the model {serving.pack} has other vectors than the library: restart"
             raise Refusal("text_failed", reason)
-        nearest = Nearest(vectors.space, vectors.data, k)
-        return vectors, await ask(self._index, nearest, Neighbours, INDEX_S)
+
+        async def nearest(n: int, among: bytes = b"") -> Neighbours:
+            question = Nearest(vectors.space, vectors.data, n, among)
+            return await ask(self._index, question, Neighbours, INDEX_S)
+
+        if wanted is None:
+            return vectors, await nearest(k)
+        return vectors, await narrowed(nearest, self._library, wanted, k)
 
     async def _encode(self, query: str, pack: str) -> Vectors:
         cached = self._vectors.get((pack, query))
@@ -156,7 +183,14 @@ def _clean(query: str) -> str:
     return query
 
 
-def _hit(row: Row, score: float) -> Hit:
+def start_trace() -> None:
+    """Give what is asked from here on a name in the log, unless it has one."""
+    if not trace.get():
+        trace.set(uuid.uuid4().bytes)
+
+
+def hit_of(row: Row, score: float, faces: int | None, face: Face | None = None) -> Hit:
+    """A photo with that many *faces*, found by *face* of it if that is given."""
     return Hit(
         content=row.content,
         path=printable(row.path).translate(_ESCAPES),
@@ -165,4 +199,6 @@ def _hit(row: Row, score: float) -> Hit:
         thumbnail=url(row.content, 256, row.digest),
         width=row.width,
         height=row.height,
+        faces=faces,
+        face=face,
     )

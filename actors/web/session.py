@@ -12,10 +12,12 @@ import anyio
 import anyio.abc
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
+from actors.messages import Found
 from actors.web import protocol
 from actors.web.access import Access
 from actors.web.board import Board
 from actors.web.errors import INTERNAL, Refusal
+from actors.web.faces import FaceFinder
 from actors.web.search import Searcher
 from runtime import log
 
@@ -44,6 +46,7 @@ class Session:
         websocket: WebSocket,
         access: Access,
         searcher: Searcher,
+        faces: FaceFinder,
         board: Board,
         *,
         known: bool,
@@ -51,6 +54,7 @@ class Session:
         self._websocket = websocket
         self._access = access
         self._searcher = searcher
+        self._faces = faces
         self._board = board
         self._known = known
         self._lock = anyio.Lock()
@@ -132,7 +136,12 @@ class Session:
                 await self._send(protocol.unsubscribed(id_))
             case protocol.Subscribe(id_):
                 await self._start(id_, request, self._subscribed)
-            case protocol.Search(id_) | protocol.AskStatus(id_):
+            case (
+                protocol.Search(id_)
+                | protocol.FacesLike(id_)
+                | protocol.AskFaces(id_)
+                | protocol.AskStatus(id_)
+            ):
                 await self._start(id_, request, self._working)
 
     async def _start(
@@ -171,15 +180,22 @@ class Session:
 
     async def _answer(self, id_: int, request: protocol.AnyRequest) -> None:
         match request:
-            case protocol.Search(_, query, k):
-                found = await self._searcher.search(query, k)
-                for each in found.hits:
-                    await self._send(protocol.hit(id_, each))
-                await self._send(protocol.done(id_, found))
+            case protocol.Search(_, query, k, has_faces, faces):
+                found = await self._searcher.search(query, k, has_faces=has_faces, faces=faces)
+                await self._tell(id_, found)
+            case protocol.FacesLike(_, face, k, least):
+                await self._tell(id_, await self._faces.like(face, k, least))
+            case protocol.AskFaces(_, content):
+                await self._send(protocol.faces(id_, await self._faces.of(content)))
             case protocol.AskStatus():
                 await self._send(protocol.status(id_, await self._board.status()))
             case protocol.Subscribe():
                 await self._push_progress(id_)
+
+    async def _tell(self, id_: int, found: Found) -> None:
+        for each in found.hits:
+            await self._send(protocol.hit(id_, each))
+        await self._send(protocol.done(id_, found))
 
     async def _push_progress(self, id_: int) -> None:
         last = None

@@ -33,6 +33,12 @@ def url(content: int, size: int, digest: bytes) -> str:
     return f"/thumb/{content}/{size}?v={version(digest)}"
 
 
+def caching(tag: str, *, same: bool) -> dict[str, str]:
+    """Headers of a picture that *tag* names; *same*: its URL will never be another one's."""
+    kept = "private, max-age=31536000, immutable" if same else "private, no-cache"
+    return {"cache-control": kept, "etag": f'"{tag}"'}
+
+
 class Thumbnails:
     """Serves what decode has written below *derived*; *on_lost* hears what is not there."""
 
@@ -63,18 +69,17 @@ class Thumbnails:
         if photo is None or asked_version not in {None, version(photo.digest)}:
             photo = await self._photos.now(content)
         same = asked_version == version(photo.digest)
-        etag = f'"{photo.digest.hex()}.{size}"'
-        headers = {
-            "cache-control": "private, max-age=31536000, immutable"
-            if same
-            else "private, no-cache",
-            "etag": etag,
-        }
-        if etag in known_etags:
+        headers = caching(f"{photo.digest.hex()}.{size}", same=same)
+        if headers["etag"] in known_etags:
             return Response(None, 304, headers)
-        return Response(await self._read(photo, size), 200, headers, "image/jpeg")
+        return Response(await self.read(photo, size), 200, headers, "image/jpeg")
 
-    async def _read(self, photo: Photo, size: int) -> bytes:
+    async def read(self, photo: Photo, size: int) -> bytes:
+        """The file of one of `SIZES`.
+
+        Raises:
+            Refusal: not_found or library_away.
+        """
         digest = photo.digest.hex()
         path = self._derived / digest[:2] / f"{digest}.{size}.jpg"
         data = await anyio.to_thread.run_sync(_read, path)

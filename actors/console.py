@@ -208,10 +208,10 @@ def print_status(status: Status, totals: Totals) -> None:
             numbers = (queue.ready, queue.leased, queue.done, queue.dead)
             table.add_row(queue.kind, *(str(each) for each in numbers))
         print_table(table)
-        for each in [] if status.scheduler is None else status.scheduler.classes:
-            waiting = next((q.ready for q in status.catalog.queues if q.kind == each.kind), 0)
-            if each.reason and (waiting or each.queued):
-                out.print(f"{each.kind} waits: {each.reason}")
+        ready = {each.kind: each.ready for each in status.catalog.queues}
+        for work in [] if status.scheduler is None else status.scheduler.classes:
+            if work.reason and (ready.get(work.kind) or work.queued):
+                out.print(f"{work.kind} waits: {work.reason}")
         if status.catalog.paused:
             out.print(f"{pause(status.catalog)}; `resume` goes on")
         for line in spaces(status.catalog):

@@ -64,7 +64,7 @@ export class Connection {
     }
     const listener = this.#listeners.get(frame.id);
     if (!listener) return;
-    if (["done", "error", "status", "unsubscribed"].includes(frame.type)) this.forget(frame.id);
+    if (["done", "error", "faces", "status", "unsubscribed"].includes(frame.type)) this.forget(frame.id);
     listener(frame);
   }
 

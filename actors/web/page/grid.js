@@ -1,6 +1,6 @@
 // The photos found.  Names come from files of strangers: text is only ever set as text.
 
-import { date, name, score } from "./words.js";
+import { date, faces, name, score } from "./words.js";
 
 const grid = document.getElementById("grid");
 const small = matchMedia("(max-width: 40rem)");
@@ -33,7 +33,8 @@ function tile(hit) {
   button.tabIndex = -1;
   const taken = date(hit.taken_at);
   const match = `match ${score(hit.score)}`;
-  button.setAttribute("aria-label", [name(hit.path), taken, match].filter(Boolean).join(", "));
+  const people = hit.faces ? faces(hit.faces) : "";
+  button.setAttribute("aria-label", [name(hit.path), taken, people, match].filter(Boolean).join(", "));
   button.title = hit.path;
 
   const image = document.createElement("img");
@@ -52,6 +53,21 @@ function tile(hit) {
   caption.className = taken ? "caption" : "caption undated";
   caption.append(span("name", name(hit.path)), span("date", taken), span("score", match));
   button.append(image, caption);
+  if (hit.faces) {
+    const badge = span("faces", hit.faces);
+    badge.setAttribute("aria-hidden", "true"); // said in the label
+    badge.title = people;
+    button.append(badge);
+  }
+  if (hit.face) {
+    const picture = document.createElement("img");
+    picture.className = "found-face";
+    picture.alt = "";
+    picture.loading = "lazy";
+    picture.src = hit.face.picture;
+    picture.addEventListener("error", () => picture.remove());
+    button.append(picture);
+  }
   item.append(button);
   return item;
 }

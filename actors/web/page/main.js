@@ -12,6 +12,8 @@ const SLOW_MS = 250;
 const RETRY_MS = 3_000;
 const PAGE = 100;
 const MOST = 500;
+// below it faces are hardly ever of the same person, whatever the model
+const LIKE = 0.25;
 
 const DRAWN = ["three red circles", "a blue house in the snow", "a boat at sunset",
   "a striped yellow star", "two people on a beach", "a large heart"];
@@ -34,12 +36,21 @@ let retrying = 0;
 
 function address() {
   const given = new URLSearchParams(location.hash.slice(1));
-  return { query: (given.get("q") ?? "").trim(), photo: Number(given.get("photo")) || undefined };
+  const face = given.get("face");
+  return {
+    query: (given.get("q") ?? "").trim(),
+    face: face && /^\d{1,16}$/.test(face) ? Number(face) : undefined,
+    photo: Number(given.get("photo")) || undefined,
+  };
 }
 
-function write({ query, photo }, { push }) {
+// What is searched for, as one word: two of the same are the same search.
+const asked = ({ query, face }) => (face === undefined ? query : `face ${face}`);
+
+function write({ query, face, photo }, { push }) {
   const parts = new URLSearchParams();
-  if (query) parts.set("q", query);
+  if (face !== undefined) parts.set("face", face);
+  else if (query) parts.set("q", query);
   if (photo) parts.set("photo", photo);
   const hash = parts.toString();
   const url = hash ? `#${hash}` : location.pathname;
@@ -50,23 +61,26 @@ function write({ query, photo }, { push }) {
 
 // ── searching ──
 
-function search(query, k = PAGE) {
+function search({ query, face }, k = PAGE) {
   clearTimeout(retrying);
   if (wanted) connection.forget(wanted.id);
-  if (!query) {
+  if (!query && face === undefined) {
     wanted = null;
     showWelcome();
     return;
   }
-  const continued = wanted?.query === query && k > wanted.k;
-  const now = { query, k, id: 0, hits: [], fresh: !continued, frame: 0 };
+  const continued = wanted && asked(wanted) === asked({ query, face }) && k > wanted.k;
+  const now = { query, face, k, id: 0, hits: [], fresh: !continued, frame: 0 };
   wanted = now;
   trouble.hidden = true;
   welcome.hidden = true;
   setTimeout(() => {
     if (wanted === now && now.fresh) grid.fade();
   }, SLOW_MS);
-  now.id = connection.ask({ type: "search", query, k }, (frame) => hear(now, frame));
+  const request = face === undefined
+    ? { type: "search", query, k }
+    : { type: "faces_like", face, k, least: LIKE };
+  now.id = connection.ask(request, (frame) => hear(now, frame));
 }
 
 function hear(now, frame) {
@@ -85,9 +99,11 @@ function hear(now, frame) {
   grid.unfade();
   showModel(frame);
   const time = `${count(Math.max(1, Math.round(frame.seconds * 1000)))} ms`;
-  summary.textContent = frame.count
-    ? `${photos(frame.count)}, best first · searched ${count(frame.indexed)} in ${time}`
-    : `Nothing found among ${photos(frame.indexed)}.`;
+  const what = now.face === undefined ? "" : " with faces like this one";
+  const rest = frame.unlooked ? ` · faces are still to be looked for in ${photos(frame.unlooked)}` : "";
+  summary.textContent = (frame.count
+    ? `${photos(frame.count)}${what}, best first · searched ${count(frame.indexed)} in ${time}`
+    : `Nothing found${what} among ${photos(frame.indexed)}`) + (rest || (frame.count ? "" : "."));
   more.hidden = frame.count < now.k || now.k >= MOST;
   const { photo } = address();
   if (photo) viewer.show(grid.hits.findIndex((hit) => hit.content === photo));
@@ -116,7 +132,7 @@ function fail(now, error) {
   const what = later ? `${message.split(";")[0]}. Trying again by itself` : message;
   $("trouble-text").textContent = `${what}.`;
   trouble.hidden = false;
-  if (later) retrying = setTimeout(() => wanted === now && search(now.query, now.k), RETRY_MS);
+  if (later) retrying = setTimeout(() => wanted === now && search(now, now.k), RETRY_MS);
 }
 
 function showWelcome() {
@@ -128,19 +144,19 @@ function showWelcome() {
 }
 
 function follow() {
-  const { query, photo } = address();
+  const { query, face, photo } = address();
   clearTimeout(typing);
   if (field.value.trim() !== query) field.value = query;
   document.title = query ? `${query} · Obscura` : "Obscura";
   if (!photo) viewer.close();
-  if (query !== (wanted?.query ?? "")) search(query);
+  if (asked({ query, face }) !== (wanted ? asked(wanted) : "")) search({ query, face });
   else if (photo) viewer.show(grid.hits.findIndex((hit) => hit.content === photo));
 }
 
 function submit(query, { push }) {
   clearTimeout(typing);
-  if (query !== address().query) write({ query }, { push });
-  if (query !== wanted?.query) search(query);
+  if (query !== asked(address())) write({ query }, { push });
+  if (!wanted || query !== asked(wanted)) search({ query });
 }
 
 // ── the other end ──
@@ -169,8 +185,11 @@ function greet(hello) {
   connection.ask({ type: "subscribe", topic: "progress" }, (frame) => {
     if (frame.type === "progress") state.show(frame);
   });
+  const { face } = address();
   const query = field.value.trim();
-  if (query && (!wanted || wanted.id === 0 || wanted.fresh)) search(query);
+  if ((query || face !== undefined) && (!wanted || wanted.id === 0 || wanted.fresh)) {
+    search({ query, face: query ? undefined : face });
+  }
 }
 
 const connection = new Connection({
@@ -200,9 +219,9 @@ $("form").addEventListener("submit", (event) => {
 });
 $("again").addEventListener("click", () => {
   connection.retry();
-  if (wanted) search(wanted.query, wanted.k);
+  if (wanted) search(wanted, wanted.k);
 });
-more.addEventListener("click", () => search(wanted.query, Math.min(wanted.k + PAGE, MOST)));
+more.addEventListener("click", () => search(wanted, Math.min(wanted.k + PAGE, MOST)));
 $("grid").addEventListener("click", (event) => {
   const button = event.target.closest(".tile");
   if (!button) return;
@@ -232,12 +251,16 @@ viewer.start((content) => {
   const now = address();
   if (content) {
     // one step back closes the photo, however many were turned over
-    write({ query: now.query, photo: content }, { push: !now.photo });
+    write({ ...now, photo: content }, { push: !now.photo });
   } else if (now.photo) {
     if (history.state?.photo) history.back();
-    else write({ query: now.query }, { push: false });
+    else write({ ...now, photo: undefined }, { push: false });
   }
+}, (content, listener) => connection.ask({ type: "faces", content }, listener), (face) => {
+  // from the photo it was seen in, so that one step back leads to it
+  write({ face }, { push: true });
+  follow();
 });
 
 field.value = address().query;
-if (field.value) welcome.hidden = true;
+if (field.value || address().face !== undefined) welcome.hidden = true;

@@ -9,6 +9,7 @@ const NAMES = {
   gateway: "the page's own server",
   scheduler: "the photo model's scheduler",
   embed: "the photo model",
+  face: "the face model",
   ingest: "the folder walker",
   decode: "a photo reader",
 };
@@ -52,6 +53,16 @@ function library(totals, index, catalog) {
   return `${photos(totals.indexed)} indexed`;
 }
 
+// Faces come last and may take longest.
+function faces({ faces: now, faces_left: open, faces_eta_seconds: seconds, faces_wait: why }) {
+  if (!open) return [];
+  const parts = [`faces to be looked for in ${photos(open)}`];
+  if (why) parts.push(`which waits: ${why}`);
+  else if (now > 0) parts.push(`${rate(now)}/s`);
+  if (seconds && !why) parts.push(left(seconds));
+  return [parts.join(", ")];
+}
+
 function pace({ decode, embed, eta_seconds: seconds }) {
   const parts = [];
   if (decode > 0) parts.push(`reading ${rate(decode)}/s`);
@@ -70,7 +81,8 @@ export function show({ status, totals, pace: now }) {
   if (catalog?.paused) parts.push("paused, until you say resume");
   if (catalog?.scanning) parts.push("looking through folders");
   parts.push(...pace(now));
-  const next = catalog?.spaces?.find(({ state }) => state === "building");
+  parts.push(...faces(now));
+  const next = catalog?.spaces?.find(({ state, kind }) => state === "building" && kind !== "face");
   if (next) parts.push(`${next.pack} is being built: ${count(next.vectors)} of ${count(catalog.photos ?? 0)}`);
   if (totals?.dead) parts.push(`${count(totals.dead)} could not be read`);
   if (catalog?.scan_error) parts.push(`folders incomplete: ${catalog.scan_error}`);

@@ -11,8 +11,12 @@ const original = document.getElementById("viewer-original");
 const previous = document.getElementById("viewer-previous");
 const next = document.getElementById("viewer-next");
 
+const strip = document.getElementById("viewer-faces");
+
 let at = -1;
 let onChange = () => {};
+let askFaces = () => {};
+let onFace = () => {};
 
 export const shown = () => (dialog.open ? hits[at]?.content : undefined);
 
@@ -29,6 +33,12 @@ export function show(position) {
   original.href = `/original/${hit.content}`;
   previous.disabled = at === 0;
   next.disabled = at === hits.length - 1;
+  strip.replaceChildren();
+  if (hit.faces) {
+    askFaces(hit.content, (frame) => {
+      if (hits[at] === hit && frame.type === "faces") showFaces(frame.faces);
+    });
+  }
   if (!dialog.open) dialog.showModal();
   for (const near of [hits[at + 1], hits[at - 1]]) {
     if (near) new Image().src = larger(near.thumbnail);
@@ -36,13 +46,32 @@ export function show(position) {
   onChange(hit.content);
 }
 
+function showFaces(faces) {
+  strip.replaceChildren(...faces.map((face, position) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.title = "More faces like this";
+    button.setAttribute("aria-label", `More faces like face ${position + 1}`);
+    const picture = document.createElement("img");
+    picture.alt = "";
+    picture.src = face.picture;
+    picture.addEventListener("error", () => button.remove());
+    button.append(picture);
+    button.addEventListener("click", () => onFace(face.id));
+    return button;
+  }));
+}
+
 export function close() {
   if (dialog.open) dialog.close();
 }
 
-// changed(content | undefined): what is shown now
-export function start(changed) {
+// changed(content | undefined): what is shown now; ask(content, listener): its faces;
+// like(face): one was chosen
+export function start(changed, ask, like) {
   onChange = changed;
+  askFaces = ask;
+  onFace = like;
   previous.addEventListener("click", () => show(at - 1));
   next.addEventListener("click", () => show(at + 1));
   document.getElementById("viewer-close").addEventListener("click", close);

@@ -10,6 +10,7 @@ const moment = new Intl.DateTimeFormat(undefined, {
 export const count = (n) => number.format(n);
 export const rate = (n) => (n < 10 ? precise.format(n) : number.format(Math.round(n)));
 
+export const faces = (n) => `${count(n)} ${n === 1 ? "face" : "faces"}`;
 export const photos = (n) => `${count(n)} ${n === 1 ? "photo" : "photos"}`;
 
 // `taken_at` is what the camera's clock showed, without a zone: it is shown as it is.

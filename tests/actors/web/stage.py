@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import os
+import struct
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from actors.gateway import Gateway
+from actors.library.faces import face_id
+from actors.library.reads import FaceRow, Looking
 from actors.messages import (
     AnyMessage,
     AskStatus,
@@ -68,6 +71,9 @@ class FakeLibrary:
         self.away = ""
         self.served = None
         self.asked = 0
+        self.looking_is = None
+        self.found_faces = {}  #: content → [FaceRow]
+        self.face_vectors = {}
 
     def add(self, content, *, name=b"", colour=(200, 60, 40), size=(320, 240), kind="jpeg"):
         image = Image.new("RGB", size, colour)
@@ -116,6 +122,39 @@ class FakeLibrary:
     async def serving(self):
         self._ask()
         return self.served
+
+    def look(self, content, *boxes):
+        """Somebody found faces in *content*, there."""
+        self.found_faces[content] = [
+            FaceRow(face_id(content, n), *box, 0.9 - n / 100, 80.0, 7.0, 0.0, 0.0)
+            for n, box in enumerate(boxes)
+        ]
+        for n in range(len(boxes)):
+            vector = vector_of(f"face {content} {n}")
+            self.face_vectors[face_id(content, n)] = ("faces", vector)
+        n = len(self.found_faces)
+        self.looking_is = Looking("faces", "people", DIMENSIONS, n, len(self.photos) - n)
+
+    async def looking(self):
+        self._ask()
+        return self.looking_is
+
+    async def face_counts(self, contents):
+        self._ask()
+        return {each: len(self.found_faces[each]) for each in contents if each in self.found_faces}
+
+    async def with_faces(self, least, most, after, limit):
+        self._ask()
+        counted = sorted((len(rows), content) for content, rows in self.found_faces.items())
+        return [each for each in counted if least <= each[0] <= most and each > after][:limit]
+
+    async def faces(self, contents):
+        self._ask()
+        return {each: self.found_faces[each] for each in contents if self.found_faces.get(each)}
+
+    async def face_vector(self, face):
+        self._ask()
+        return self.face_vectors.get(face)
 
     async def close(self):
         pass
@@ -235,7 +274,13 @@ class Stage:
         return Vectors(SPACE, DIMENSIONS, vector_of(message.texts[0]))
 
     def _nearest(self, message):
-        contents = list(self.library.photos)[: message.k]
+        known = self.library.photos
+        if message.space == "faces":
+            known = self.library.face_vectors
+        if message.among:
+            among = set(struct.unpack(f"<{len(message.among) // 8}q", message.among))
+            known = [each for each in known if each in among]
+        contents = list(known)[: message.k]
         scores = [0.5 - rank / 1000 for rank in range(len(contents))]
         return Neighbours([contents], [scores], seq=7, degraded="exact")
 

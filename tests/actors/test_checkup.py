@@ -7,11 +7,20 @@ import pytest
 from blake3 import blake3
 
 from actors.checkup import YOUNG_S, examine
+from actors.library.faces import face_id
 from actors.messages import IndexIds, Places
 from actors.photo.thumbnails import thumbnail_path
 from actors.vectors import snapshot
 from actors.vectors.backends import make_index
-from tests.actors.library.catalogs import Catalog, decoded, digest_of, empty_catalog
+from tests.actors.library.catalogs import (
+    FACES,
+    Catalog,
+    decoded,
+    digest_of,
+    empty_catalog,
+    faced,
+    found,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -172,3 +181,33 @@ async def test_a_content_without_its_vector_is_told_unless_it_was_given_up(look,
     assert found.vectors == [2]
     assert found.counters == [("vector", "1", 1)]
     await catalog.writer.recount(catalog.now)
+
+
+async def test_photos_in_which_nobody_looks_for_faces_are_told(look, catalog):
+    await catalog.writer.register_space(FACES, catalog.now)
+    while await catalog.writer.backfill("faces", 100, catalog.now):
+        pass
+    looks = await catalog.looks()
+    await catalog.settle(*[faced(task, found()) for task in looks])
+    assert (await look()).faces == []
+    async with catalog.writer._transaction(catalog.now) as tx:
+        await tx.connection.exec_driver_sql("DELETE FROM vectors WHERE faces=1 AND content=2")
+    assert (await look()).faces == [2]
+
+
+async def test_an_index_of_faces_is_compared_by_its_faces(look, catalog):
+    await catalog.writer.register_space(FACES, catalog.now)
+    while await catalog.writer.backfill("faces", 100, catalog.now):
+        pass
+    first, *others = sorted(await catalog.looks(), key=lambda each: each.content)
+    await catalog.settle(faced(first, found(0.1), found(0.6)), *[faced(each) for each in others])
+    head = await catalog.reader.feed_head()
+    held = {"clip": [1, 2, 3], "faces": [face_id(first.content, 0), face_id(first.content, 1)]}
+
+    async def answer(space):
+        ids = np.array(held[space], "<i8")
+        return IndexIds(head, len(ids), blake3(ids.tobytes()).digest())
+
+    assert (await look(answer)).index == ""
+    held["faces"].pop()
+    assert (await look(answer)).index == "it holds 1 faces, 2 have a vector"

@@ -1,10 +1,19 @@
 """Rates, totals and times that are left: what is shown is true.  Nobody waits here."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.messages import CatalogStatus, IndexStatus, QueueStatus, Totals
+from actors.messages import (
+    CatalogStatus,
+    ClassStatus,
+    IndexStatus,
+    QueueStatus,
+    SchedulerStatus,
+    SpaceState,
+    Totals,
+)
 from actors.progress import LEAST_S, WINDOW_S, Course, Meter, Pace, Stage, pace
 
 
@@ -163,3 +172,42 @@ def test_nothing_left_is_no_eta(course):
 def test_whoever_is_away_is_missing_from_the_stages(course):
     assert [each.name for each in course.step(catalog(1, 1), None, None, 0)] == ["decode", "embed"]
     assert course.step(None, index(3), totals(3), 1) == []
+
+
+# ── faces ──
+
+
+def looking(ready, done, **more):
+    status = catalog(done, done, **more)
+    space = SpaceState("faces", "people", "r", "fp32", "active", done, kind="face")
+    queues = [*status.queues, QueueStatus("face", ready, 0, done, 0)]
+    return msgspec.structs.replace(status, spaces=[space], queues=queues)
+
+
+def scheduling(reason):
+    return SchedulerStatus([ClassStatus("face", 0, 0, not reason, reason)], 0, 0.0)
+
+
+def test_where_no_model_looks_for_faces_there_is_no_such_stage(course):
+    assert "faces" not in [each.name for each in course.step(catalog(1, 1), None, None, 0)]
+
+
+def test_faces_have_a_rate_and_a_time_that_is_left(course):
+    course.step(looking(100, 0), None, None, 0)
+    stage = course.step(looking(80, 20), None, None, 2)[-1]
+    assert (stage.name, stage.done, stage.left) == ("faces", 20, 80)
+    assert (stage.rate, stage.eta_seconds, stage.known) == (10.0, 8, "all")
+
+
+def test_while_faces_wait_the_reason_is_told_and_no_time(course):
+    course.step(looking(100, 0), None, None, 0, scheduling("embeddings first"))
+    stages = course.step(looking(80, 20), None, None, 2, scheduling("embeddings first"))
+    assert (stages[-1].waits, stages[-1].eta_seconds) == ("embeddings first", None)
+    assert pace(stages).faces_wait == "embeddings first"
+    done = course.step(looking(0, 100), None, None, 3, scheduling("embeddings first"))
+    assert done[-1].waits == ""
+
+
+def test_what_is_still_to_be_decoded_is_looked_at_after(course):
+    stage = course.step(looking(5, 1, to_decode=7), None, None, 0)[-1]
+    assert (stage.left, stage.known) == (12, "about")

@@ -271,3 +271,30 @@ def test_an_empty_index_answers_nothing():
     assert index.search(np.zeros((2, 3)), 5)[0].shape == (2, 0)
     assert index.ids().tolist() == []
     assert index.degraded == ""
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_the_nearest_of_some_ids_are_those_of_all_without_the_others(tmp_path, sealed):
+    random = np.random.default_rng(5)
+    vectors = random.standard_normal((300, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    index = SegmentedIndex(8, seal_rows=100, block_rows=32)
+    index.add(np.arange(200), vectors[:200])
+    if sealed:
+        index.begin_seal()
+        rows = tmp_path / "rows"
+        rows.mkdir()
+        index.write_frozen(rows)
+        build_segment(*read_rows(rows, 8), tmp_path / "segment")
+        index.finish_seal(Segment.open(tmp_path / "segment", 8))
+    index.add(np.arange(200, 300), vectors[200:])
+    index.remove([7, 250])
+    some = random.choice(400, 90, replace=False)
+    ids, scores = index.search_among(vectors[:3], some, 20)
+    everything, all_scores = index.search(vectors[:3], 300)
+    for query in range(3):
+        there = np.isin(everything[query], some)
+        assert ids[query].tolist() == everything[query][there][:20].tolist()
+        assert np.allclose(scores[query], all_scores[query][there][:20], atol=1e-3)
+    assert index.search_among(vectors[:1], [7, 250, 999], 5)[0].shape == (1, 0)
+    assert index.search_among(vectors[:1], [3, 3], 5)[0].tolist() == [[3]]

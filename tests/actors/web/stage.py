@@ -126,7 +126,7 @@ class FakeLibrary:
     def look(self, content, *boxes):
         """Somebody found faces in *content*, there."""
         self.found_faces[content] = [
-            FaceRow(face_id(content, n), *box, 0.9 - n / 100, 80.0, 7.0, 0.0, 0.0)
+            FaceRow._make((face_id(content, n), *box, 0.9 - n / 100, 80.0, 7.0, 0.0, 0.0))
             for n, box in enumerate(boxes)
         ]
         for n in range(len(boxes)):
@@ -274,13 +274,12 @@ class Stage:
         return Vectors(SPACE, DIMENSIONS, vector_of(message.texts[0]))
 
     def _nearest(self, message):
-        known = self.library.photos
-        if message.space == "faces":
-            known = self.library.face_vectors
+        library = self.library
+        known = list(library.face_vectors if message.space == "faces" else library.photos)
         if message.among:
             among = set(struct.unpack(f"<{len(message.among) // 8}q", message.among))
             known = [each for each in known if each in among]
-        contents = list(known)[: message.k]
+        contents = known[: message.k]
         scores = [0.5 - rank / 1000 for rank in range(len(contents))]
         return Neighbours([contents], [scores], seq=7, degraded="exact")
 

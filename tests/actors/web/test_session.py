@@ -356,3 +356,26 @@ async def test_a_drain_closes_the_connection_and_says_to_come_again():
         await it.drain()
         await anyio_wait(client.socket.wait_closed())
         assert client.socket.close_code == 1012
+
+
+async def test_faces_are_asked_for_over_the_websocket():
+    def looked(it):
+        it.library.look(1, (0.1, 0.1, 0.4, 0.5), (0.5, 0.1, 0.8, 0.5))
+        it.library.look(2, (0.2, 0.2, 0.4, 0.5))
+
+    async with stage(before=looked) as it, talk(it) as socket:
+        hits, done = await socket.search(1, "x", faces=2)
+        assert [(hit["content"], hit["faces"], hit["face"]) for hit in hits] == [(1, 2, None)]
+        assert done["unlooked"] == 1
+        answer = await socket.answer(type="faces", id=2, content=1)
+        assert [face["id"] for face in answer["faces"]] == [4096, 4097]
+        assert (answer["type"], answer["looked"], answer["model"]) == ("faces", True, "people")
+        assert "t" not in answer
+        await socket.say(type="faces_like", id=3, face=4096)
+        found = [(await socket.hear())["hit"]["face"]["id"] for _ in range(2)]
+        assert found == [4097, 8192]
+        assert (await socket.hear())["type"] == "done"
+        answer = await socket.answer(type="faces_like", id=4, face=4096 * 3)
+        assert answer["error"]["code"] == "not_looked"
+        answer = await socket.answer(type="search", id=5, query="x", has_faces=False, faces=1)
+        assert answer["error"]["code"] == "bad_request"

@@ -106,7 +106,7 @@ async def test_files_that_belong_to_nobody_are_leftovers_unless_they_are_young(l
         path.write_bytes(b"half")
     assert set((await look()).leftovers) == orphans | {dead, alive}
 
-    async def answers():
+    async def answers(_space):
         return held([1, 2, 3], 3)
 
     assert set((await look(answers)).leftovers) == {dead}
@@ -120,7 +120,7 @@ def held(ids, seq):
 
 
 async def test_an_index_that_holds_something_else_is_told(look, catalog):
-    async def answers():
+    async def answers(_space):
         return held([1, 2], await catalog.reader.feed_head())
 
     assert (await look(answers)).index == "it holds 2 photos, 3 have a vector"
@@ -129,7 +129,7 @@ async def test_an_index_that_holds_something_else_is_told(look, catalog):
 async def test_an_index_that_is_behind_is_waited_for(look, catalog):
     asked = []
 
-    async def answers():
+    async def answers(_space):
         asked.append(1)
         return held([1, 2, 3], 3) if len(asked) == 3 else held([1], 1)
 
@@ -140,7 +140,7 @@ async def test_an_index_that_is_behind_is_waited_for(look, catalog):
 async def test_an_index_that_never_stands_still_is_not_compared(look, monkeypatch):
     monkeypatch.setattr("actors.checkup.PAUSE_S", 0)
 
-    async def answers():
+    async def answers(_space):
         return held([1], 1)
 
     found = await look(answers)

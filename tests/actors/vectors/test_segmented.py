@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors.vectors.errors import NotFinite, SealRefused, SnapshotBroken, WrongShape
+from actors.vectors.files import read_rows
 from actors.vectors.flat import FlatIndex
 from actors.vectors.graph import Segment, build_segment
 from actors.vectors.segmented import SegmentedIndex

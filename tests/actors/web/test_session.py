@@ -181,6 +181,7 @@ async def test_hits_stream_in_best_first_and_end_with_done():
             "demo": True,
             "indexed": 30,
             "degraded": "exact",
+            "unlooked": 0,
         }
 
 
@@ -253,7 +254,8 @@ async def test_too_many_requests_at_once_are_refused_not_queued():
 async def test_status_tells_of_every_part_without_tags_of_the_wire():
     async with stage() as it, greeted(it) as client:
         status = (await client.answer(type="status", id=1))["status"]
-        assert set(status) == {"processes", "catalog", "index", "model", "demo", "profile"}
+        parts = {"processes", "catalog", "index", "scheduler", "model", "demo", "profile"}
+        assert set(status) == parts
         assert status["index"] == {
             "space": "fake@1",
             "vectors": 3,
@@ -280,7 +282,15 @@ async def test_progress_comes_at_once_and_then_when_it_changes():
         first = await client.answer(type="subscribe", id=5, topic="progress")
         assert (first["type"], first["id"]) == ("progress", 5)
         assert first["totals"]["indexed"] == 3
-        assert first["pace"] == {"decode": None, "embed": None, "eta_seconds": None}
+        assert first["pace"] == {
+            "decode": None,
+            "embed": None,
+            "eta_seconds": None,
+            "faces": None,
+            "faces_left": 0,
+            "faces_eta_seconds": None,
+            "faces_wait": "",
+        }
         it.library.add(50)
         it.decodes += 1
         while (frame := await client.hear())["totals"]["indexed"] != 4:
@@ -363,8 +373,8 @@ async def test_faces_are_asked_for_over_the_websocket():
         it.library.look(1, (0.1, 0.1, 0.4, 0.5), (0.5, 0.1, 0.8, 0.5))
         it.library.look(2, (0.2, 0.2, 0.4, 0.5))
 
-    async with stage(before=looked) as it, talk(it) as socket:
-        hits, done = await socket.search(1, "x", faces=2)
+    async with stage(before=looked) as it, greeted(it) as socket:
+        hits, done = await socket.search(1, "people", faces=2)
         assert [(hit["content"], hit["faces"], hit["face"]) for hit in hits] == [(1, 2, None)]
         assert done["unlooked"] == 1
         answer = await socket.answer(type="faces", id=2, content=1)

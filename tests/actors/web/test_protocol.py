@@ -99,6 +99,8 @@ def test_answers_carry_no_tags_of_the_wire_and_all_their_fields():
             "thumbnail": "/thumb/7/256",
             "width": 0,
             "height": 0,
+            "faces": None,
+            "face": None,
         },
     }
     assert json.loads(protocol.done(1, found)) == {
@@ -110,6 +112,7 @@ def test_answers_carry_no_tags_of_the_wire_and_all_their_fields():
         "indexed": 9,
         "seconds": 0.01,
         "degraded": "",
+        "unlooked": 0,
     }
     assert json.loads(protocol.error(None, Refusal("bad_json", "why"))) == {
         "type": "error",

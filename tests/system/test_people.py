@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from actors.client import BlockingClient, PeerRefused
 from actors.library.faces import vector_of
 from actors.photo.spool import spooled
-from bench.system import command, index_once
+from bench.system import command, index_once, running
 from models.pack import BUILT_IN, Manifest, load_pack, to_toml
 from tests.people import NAME, people
 
@@ -105,6 +106,38 @@ def test_one_person_is_told_from_another(known, corpus):
         (genuine if who[one] == who[other] else impostor).append(cosine)
     assert len(genuine) > 20
     assert np.mean([a > b for a in genuine for b in impostor]) >= 0.99
+
+
+def test_one_person_is_found_by_one_face_and_photos_by_how_many_they_show(known):
+    data, summary = known
+    faces, root = found(data), Path(known_folder(data))
+
+    def name(hit):
+        return str(Path(hit.path).relative_to(root))
+
+    with running(root, data), BlockingClient.connect(data) as library:
+        everything = library.search("people", k=100)
+        shown = {name(hit): hit for hit in everything.hits}
+        assert len(shown) == summary["indexed"]
+        for each, hit in shown.items():
+            assert hit.faces == len(faces.get(each, []))
+        for least in (1, 2, 3):
+            some = library.search("people", k=100, faces=least)
+            wanted = {each for each, hit in shown.items() if hit.faces >= least}
+            assert {name(hit) for hit in some.hits} == wanted
+            assert some.unlooked == 0
+        nobody = library.search("people", k=100, has_faces=False)
+        assert {hit.faces for hit in nobody.hits} <= {0}
+        (obama,) = library.faces(shown["obama.jpg"].content).faces
+        like = library.faces_like(obama.id, k=3)
+        assert all(hit.face.id != obama.id for hit in like.hits)
+        assert "obama" in name(like.hits[0])
+        with pytest.raises(PeerRefused, match="there is no face"):
+            library.faces_like(obama.id + 1)
+        checked = command("check", "--data", data)
+        assert checked.returncode == 0, checked.stdout
+        listed = command("search", "--face", obama.id, "-k", 1, "--data", data, "--json")
+        assert json.loads(listed.stdout)[0]["face"]["id"] == like.hits[0].face.id
 
 
 def largest(faces):

@@ -123,21 +123,23 @@ def test_one_person_is_found_by_one_face_and_photos_by_how_many_they_show(known)
             assert hit.faces == len(faces.get(each, []))
         for least in (1, 2, 3):
             some = library.search("people", k=100, faces=least)
-            wanted = {each for each, hit in shown.items() if hit.faces >= least}
+            wanted = {each for each, hit in shown.items() if (hit.faces or 0) >= least}
             assert {name(hit) for hit in some.hits} == wanted
             assert some.unlooked == 0
         nobody = library.search("people", k=100, has_faces=False)
         assert {hit.faces for hit in nobody.hits} <= {0}
         (obama,) = library.faces(shown["obama.jpg"].content).faces
         like = library.faces_like(obama.id, k=3)
-        assert all(hit.face.id != obama.id for hit in like.hits)
+        by = [hit.face.id for hit in like.hits if hit.face is not None]
+        assert len(by) == len(like.hits) > 1
+        assert obama.id not in by
         assert "obama" in name(like.hits[0])
         with pytest.raises(PeerRefused, match="there is no face"):
             library.faces_like(obama.id + 1)
         checked = command("check", "--data", data)
         assert checked.returncode == 0, checked.stdout
         listed = command("search", "--face", obama.id, "-k", 1, "--data", data, "--json")
-        assert json.loads(listed.stdout)[0]["face"]["id"] == like.hits[0].face.id
+        assert json.loads(listed.stdout)[0]["face"]["id"] == by[0]
 
 
 def largest(faces):

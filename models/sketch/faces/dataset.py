@@ -204,9 +204,7 @@ def training_crop(rng: Random, person: Person, ground: Image.Image) -> NDArray[n
         return aligned(seen, marks)
 
 
-def _obstruct(
-    rng: Random, picture: Image.Image, box: tuple[float, float, float, float]
-) -> None:
+def _obstruct(rng: Random, picture: Image.Image, box: tuple[float, float, float, float]) -> None:
     left, top, right, bottom = box
     size = (bottom - top) * rng.uniform(0.15, 0.3)
     angle = rng.uniform(0, math.tau)

@@ -56,17 +56,30 @@ HAIR_COLOURS: Final[tuple[Colour, ...]] = (
     (168, 62, 30), (150, 150, 154), (226, 226, 228), (70, 90, 160), (190, 70, 130),
 )  # fmt: skip
 IRISES: Final[tuple[Colour, ...]] = (
-    (60, 36, 20), (112, 70, 34), (70, 110, 60), (60, 120, 190), (120, 130, 140), (30, 30, 34),
+    (60, 36, 20),
+    (112, 70, 34),
+    (70, 110, 60),
+    (60, 120, 190),
+    (120, 130, 140),
+    (30, 30, 34),
 )
 LIP_COLOURS: Final[tuple[Colour, ...]] = (
-    (196, 92, 88), (170, 60, 70), (214, 40, 60), (140, 70, 66), (226, 130, 130),
+    (196, 92, 88),
+    (170, 60, 70),
+    (214, 40, 60),
+    (140, 70, 66),
+    (226, 130, 130),
 )
 CLOTH_COLOURS: Final[tuple[Colour, ...]] = (
     (40, 44, 60), (200, 50, 50), (50, 100, 190), (60, 140, 80), (230, 190, 60), (240, 240, 240),
     (130, 70, 150), (230, 120, 50),
 )  # fmt: skip
 FRAME_COLOURS: Final[tuple[Colour, ...]] = (
-    (24, 24, 26), (120, 70, 36), (190, 40, 50), (210, 180, 90), (50, 80, 150),
+    (24, 24, 26),
+    (120, 70, 36),
+    (190, 40, 50),
+    (210, 180, 90),
+    (50, 80, 150),
 )
 HAIR: Final = (
     "bald", "short", "flat top", "parted", "bob", "long", "curls", "bun", "mohawk", "fringe",
@@ -78,39 +91,39 @@ HATS: Final = ("none", "cap", "beanie", "brim", "band")
 NOSES: Final = ("line", "wedge", "button", "wide", "long")
 
 #: How often each class occurs, in relative numbers; as many as there are classes.
-_SHARES: Final = Person(
-    skin=(1,) * len(SKINS),  # type: ignore[arg-type]  # shares in the places of classes
-    width=(1,) * 5,  # type: ignore[arg-type]
-    length=(1,) * 4,  # type: ignore[arg-type]
-    jaw=(1,) * 5,  # type: ignore[arg-type]
-    ears=(1,) * 3,  # type: ignore[arg-type]
-    hair=(1,) * len(HAIR),  # type: ignore[arg-type]
-    hair_colour=(3, 3, 3, 2, 2, 2, 2, 2, 2, 1, 1),  # type: ignore[arg-type]
-    eye_gap=(1,) * 5,  # type: ignore[arg-type]
-    eye_size=(1,) * 4,  # type: ignore[arg-type]
-    eye_shape=(1,) * 4,  # type: ignore[arg-type]
-    eye_height=(1,) * 3,  # type: ignore[arg-type]
-    iris=(1,) * len(IRISES),  # type: ignore[arg-type]
-    brow=(1,) * 4,  # type: ignore[arg-type]
-    brow_tilt=(1,) * 3,  # type: ignore[arg-type]
-    nose=(1,) * len(NOSES),  # type: ignore[arg-type]
-    nose_size=(1,) * 3,  # type: ignore[arg-type]
-    mouth_width=(1,) * 4,  # type: ignore[arg-type]
-    mouth_height=(1,) * 3,  # type: ignore[arg-type]
-    lips=(1,) * 3,  # type: ignore[arg-type]
-    lip_colour=(1,) * len(LIP_COLOURS),  # type: ignore[arg-type]
-    glasses=(6, 1, 1, 1, 1),  # type: ignore[arg-type]
-    glasses_colour=(1,) * len(FRAME_COLOURS),  # type: ignore[arg-type]
-    beard=(7, 1, 1, 1, 1, 1),  # type: ignore[arg-type]
-    freckles=(5, 1, 1),  # type: ignore[arg-type]
-    mole=(5, 1, 1, 1, 1),  # type: ignore[arg-type]
-    blush=(3, 1),  # type: ignore[arg-type]
-    hat=(8, 1, 1, 1, 1),  # type: ignore[arg-type]
-    hat_colour=(1,) * len(CLOTH_COLOURS),  # type: ignore[arg-type]
-    earrings=(4, 1, 1),  # type: ignore[arg-type]
-)
+_SHARES: Final[dict[str, tuple[int, ...]]] = {
+    "skin": (1,) * len(SKINS),
+    "width": (1,) * 5,
+    "length": (1,) * 4,
+    "jaw": (1,) * 5,
+    "ears": (1,) * 3,
+    "hair": (1,) * len(HAIR),
+    "hair_colour": (3, 3, 3, 2, 2, 2, 2, 2, 2, 1, 1),
+    "eye_gap": (1,) * 5,
+    "eye_size": (1,) * 4,
+    "eye_shape": (1,) * 4,
+    "eye_height": (1,) * 3,
+    "iris": (1,) * len(IRISES),
+    "brow": (1,) * 4,
+    "brow_tilt": (1,) * 3,
+    "nose": (1,) * len(NOSES),
+    "nose_size": (1,) * 3,
+    "mouth_width": (1,) * 4,
+    "mouth_height": (1,) * 3,
+    "lips": (1,) * 3,
+    "lip_colour": (1,) * len(LIP_COLOURS),
+    "glasses": (6, 1, 1, 1, 1),
+    "glasses_colour": (1,) * len(FRAME_COLOURS),
+    "beard": (7, 1, 1, 1, 1, 1),
+    "freckles": (5, 1, 1),
+    "mole": (5, 1, 1, 1, 1),
+    "blush": (3, 1),
+    "hat": (8, 1, 1, 1, 1),
+    "hat_colour": (1,) * len(CLOTH_COLOURS),
+    "earrings": (4, 1, 1),
+}
 #: Number of classes per column.
-CLASSES: Final = tuple(len(shares) for shares in _SHARES)  # type: ignore[arg-type]
+CLASSES: Final = tuple(map(len, _SHARES.values()))
 
 
 def person_of(identity: int, stream: str = "person") -> Person:
@@ -119,4 +132,4 @@ def person_of(identity: int, stream: str = "person") -> Person:
     Training draws from a stream of another name, so no number of a user is anybody it has met.
     """
     rng = Random(f"{stream} {identity}")
-    return Person(*(rng.choices(range(len(s)), s)[0] for s in _SHARES))  # type: ignore[arg-type]
+    return Person(**{name: rng.choices(range(len(s)), s)[0] for name, s in _SHARES.items()})

@@ -46,7 +46,7 @@ def train_detector(directory: Path, minutes: float) -> None:
         rows = np.sort(chance.integers(_HELD_BACK, len(told), _BATCH))
         pixels, faces = _augmented(chance, scenes[rows], told[torch.from_numpy(rows)].clone())
         losses = detector_losses(detector(pixels), faces)
-        return losses.total, {name: float(loss) for name, loss in losses._asdict().items()}
+        return losses.total, {name: float(loss.detach()) for name, loss in losses._asdict().items()}
 
     def evaluate() -> str:
         with torch.no_grad():

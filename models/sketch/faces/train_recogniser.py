@@ -57,7 +57,7 @@ def train_recogniser(directory: Path, minutes: float) -> None:
         told = traits.loss(vectors, persons[torch.from_numpy(rows)])
         found = likeness_loss(vectors, torch.arange(_PEOPLE).repeat_interleave(_EACH))
         loss = found + _TRAITS_WEIGHT * told
-        return loss, {"found": float(found), "traits": float(told)}
+        return loss, {"found": float(found.detach()), "traits": float(told.detach())}
 
     def evaluate() -> str:
         number = _HELD_BACK * PER_PERSON

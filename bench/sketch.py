@@ -18,10 +18,10 @@ import numpy as np
 from PIL import Image
 
 from bench.system import ROOT, environment
+from models.faces.alignment import align
 from models.faces.detector import FaceDetector
 from models.faces.recogniser import FaceRecogniser
 from models.pack import BUILT_IN, load_pack
-from models.sketch.faces.dataset import aligned
 from models.sketch.faces.measure import FoundFace, ToldFace, measure_faces
 
 
@@ -50,11 +50,11 @@ class Bare:
 
     def faces(self, path: Path) -> list[FoundFace]:
         with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-        found = self._detector.detect(np.asarray(picture))
+            picture = np.asarray(opened.convert("RGB"))
+        found = self._detector.detect(picture)
         if not found:
             return []
-        crops = np.stack([aligned(picture, np.array(face.landmarks)) for face in found])
+        crops = np.stack([align(picture, face, self._recogniser.size) for face in found])
         return [
             FoundFace((face.left, face.top, face.right, face.bottom), face.score, vector)
             for face, vector in zip(found, self._recogniser.embed(crops), strict=True)

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image, ImageFilter
 
+from models.faces.alignment import align
+from models.faces.face import Face
 from models.sketch.drawing import draw
 from models.sketch.faces.person import Person, person_of
 from models.sketch.faces.portrait import draw_portrait, random_sitting
@@ -43,16 +45,6 @@ PER_PERSON: Final = 8  #: crops of one identity
 #: Columns of a told face: box (4), landmarks (10), whether it counts (1) or is to be ignored (0).
 COLUMNS: Final = 15
 _CHUNK: Final = 128
-#: Where the five landmarks of an aligned face lie (ArcFace's template for 112 pixels).
-TEMPLATE: Final = np.array(
-    [
-        (38.2946, 51.6963),
-        (73.5318, 51.5014),
-        (56.0252, 71.7366),
-        (41.5493, 92.3655),
-        (70.7299, 92.2041),
-    ]
-)
 
 
 def draw_scenes(directory: Path, number: int, processes: int) -> None:
@@ -201,7 +193,8 @@ def training_crop(rng: Random, person: Person, ground: Image.Image) -> NDArray[n
     wrong = rng.uniform(0.005, 0.05) * radius + 0.3
     marks += np.array([[rng.gauss(0, wrong), rng.gauss(0, wrong)] for _ in marks])
     with Image.open(file) as seen:
-        return aligned(seen, marks)
+        face = Face(*portrait.box, 1.0, tuple((x, y) for x, y in marks.tolist()))
+        return align(np.asarray(seen), face, CROP)
 
 
 def _obstruct(rng: Random, picture: Image.Image, box: tuple[float, float, float, float]) -> None:
@@ -212,21 +205,3 @@ def _obstruct(rng: Random, picture: Image.Image, box: tuple[float, float, float,
     y = (top + bottom) / 2 + math.sin(angle) * (bottom - top) * 0.5
     patch = (round(x - size), round(y - size), round(x + size), round(y + size))
     picture.paste(jittered(rng, rng.choice(list(COLOURS.values()))), patch)
-
-
-def aligned(picture: Image.Image, landmarks: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The face with these landmarks turned, scaled and moved onto the template."""
-    source, target = landmarks - landmarks.mean(0), TEMPLATE - TEMPLATE.mean(0)
-    # From the crop's pixels to the picture's: the least-squares similarity in closed form.
-    norm = (target**2).sum()
-    a = (target * source).sum() / norm
-    b = (target[:, 0] * source[:, 1] - target[:, 1] * source[:, 0]).sum() / norm
-    x, y = landmarks.mean(0) - np.array([[a, -b], [b, a]]) @ TEMPLATE.mean(0)
-    factor = max(1, int(math.hypot(a, b)))
-    if factor > 1:
-        picture = picture.reduce(factor)
-    matrix = tuple(value / factor for value in (a, -b, x, b, a, y))
-    crop = picture.transform(
-        (CROP, CROP), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
-    )
-    return np.asarray(crop)

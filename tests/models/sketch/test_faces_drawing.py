@@ -16,8 +16,6 @@ from models.sketch.faces.dataset import (
     PER_PERSON,
     SIDE,
     STREAM,
-    TEMPLATE,
-    aligned,
     draw_crops,
     training_crop,
     training_scene,
@@ -182,17 +180,6 @@ def test_there_are_pictures_with_nobody_and_with_five():
     counts = {len(render_scene(i, 4, cast_of(60, 4)).faces) for i in range(60)}
     assert {0, 1, 2} <= counts <= set(range(MOST_FACES + 1))
     assert max(counts) >= 4
-
-
-def test_alignment_puts_landmarks_onto_the_template():
-    picture = Image.new("RGB", (300, 300))
-    turn = np.array([[math.cos(0.4), -math.sin(0.4)], [math.sin(0.4), math.cos(0.4)]])
-    marks = 1.5 * TEMPLATE @ turn.T + 100
-    for x, y in marks:
-        picture.paste((255, 255, 255), (round(x) - 2, round(y) - 2, round(x) + 3, round(y) + 3))
-    crop = aligned(picture, marks)
-    assert crop.shape == (CROP, CROP, 3)
-    assert all(crop[round(y), round(x)].min() > 200 for x, y in TEMPLATE)
 
 
 def test_training_sees_squares_with_boxes_in_them():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.faces.alignment import align
 from models.faces.detector import FaceDetector
 from models.faces.recogniser import FaceRecogniser
 from models.pack import BUILT_IN, load_pack
-from models.sketch.faces.dataset import aligned
 from models.sketch.faces.measure import FoundFace, ToldFace, measure_faces
 from models.sketch.faces.render import cast_of, render_scene
 from models.sketch.render import choose_specs, render_picture
@@ -36,7 +36,7 @@ def as_photo(picture):
     file = BytesIO()
     picture.save(file, "JPEG", quality=90)
     with Image.open(file) as photo:
-        return photo.convert("RGB")
+        return np.asarray(photo.convert("RGB"))
 
 
 def test_the_graphs_are_small(pack):
@@ -61,8 +61,8 @@ def test_it_finds_faces_and_tells_apart_people_it_has_never_met(detector, recogn
     for number in range(40):
         scene = render_scene(number, UNSEEN_SEED, cast_of(40, UNSEEN_SEED))
         picture = as_photo(scene.picture)
-        faces = detector.detect(np.asarray(picture))
-        crops = [aligned(picture, np.array(face.landmarks)) for face in faces]
+        faces = detector.detect(picture)
+        crops = [align(picture, face) for face in faces]
         vectors = recogniser.embed(np.stack(crops)) if crops else ()
         found.append(
             [
@@ -93,6 +93,5 @@ def test_a_face_that_fills_the_picture_is_found(detector):
     for seed in range(4):
         scene = render_scene(seed * 2, 3, cast_of(8, 3))
         for face in scene.faces[-1:]:
-            box = tuple(round(edge) for edge in face.box)
-            crop = np.asarray(scene.picture.crop(box))
+            crop = np.asarray(scene.picture.crop(face.box))
             assert len(detector.detect(crop)) == 1

@@ -37,6 +37,8 @@ _TRAITS_WEIGHT: Final = 1.0
 _TURN: Final = 0.06  #: radians
 _GROW: Final = 0.06  #: of a logarithm
 _SHIFT: Final = 2.5  #: pixels
+_FAR: Final = 0.2  #: share of crops that show a small face, enlarged
+_HIDDEN: Final = 0.15  #: … and of those with something before the face
 
 
 def train_recogniser(directory: Path, minutes: float) -> None:
@@ -97,7 +99,7 @@ def as_tensor(crops: NDArray[np.uint8]) -> Tensor:
 
 
 def _augmented(chance: np.random.Generator, crops: NDArray[np.uint8]) -> Tensor:
-    """Crops as other landmarks would have aligned them, in a little more or less light."""
+    """Crops as other landmarks would have aligned them, some hidden in part, some from far away."""
     n = len(crops)
     turn, grow = chance.normal(0, _TURN, n), np.exp(chance.normal(0, _GROW, n))
     c, s = np.cos(turn) * grow, np.sin(turn) * grow
@@ -105,6 +107,14 @@ def _augmented(chance: np.random.Generator, crops: NDArray[np.uint8]) -> Tensor:
     ways = np.stack([np.stack([c, -s, x], 1), np.stack([s, c, y], 1)], 1).astype(np.float32)
     grid = functional.affine_grid(torch.from_numpy(ways), [n, 3, CROP, CROP], align_corners=False)
     moved = functional.grid_sample(as_tensor(crops), grid, align_corners=False)
+    for i in np.flatnonzero(chance.random(n) < _FAR).tolist():
+        low = functional.avg_pool2d(moved[i : i + 1], int(chance.integers(2, 6)))
+        moved[i : i + 1] = functional.interpolate(low, CROP, mode="bilinear")
+    for i in np.flatnonzero(chance.random(n) < _HIDDEN).tolist():
+        # From one of the four sides: what stands before a face seldom stands in its middle.
+        deep, axis = int(chance.integers(10, 50)), int(chance.integers(1, 3))
+        colour = torch.from_numpy(chance.uniform(0, 255, (3, 1, 1)).astype(np.float32))
+        moved[i].narrow(axis, int(chance.choice((0, CROP - deep))), deep).copy_(colour)
     gain = chance.uniform(0.85, 1.15, (n, 1, 1, 1)) * chance.uniform(0.95, 1.05, (n, 3, 1, 1))
     tinted = moved * torch.from_numpy(gain.astype(np.float32))
     return tinted.clamp(max=255).contiguous(memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-BENCHES = ("index", "models", "pipeline", "recall", "runtime", "search", "start")
+BENCHES = ("index", "models", "pipeline", "recall", "runtime", "search", "sketch", "start")
 
 
 def main() -> int:

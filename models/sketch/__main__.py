@@ -1,4 +1,4 @@
-"""`python -m models.sketch render | train | export`."""
+"""`python -m models.sketch render | train | export`, and the same for faces."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from models.pack import BUILT_IN
+from models.sketch.faces.render import render_faces
 from models.sketch.render import MOST_PICTURES, render
 
 
@@ -59,6 +60,31 @@ def _parser() -> argparse.ArgumentParser:
         "--rate", type=float, default=1.5e-3, help="highest learning rate (default: 0.0015)"
     )
 
+    people = commands.add_parser(
+        "faces", help="draw pictures with people, and where their faces are"
+    )
+    people.add_argument("--n", type=_number, required=True, metavar="N", help="how many")
+    people.add_argument("--seed", type=int, default=0, metavar="S", help="which ones")
+    people.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to")
+
+    meeting = commands.add_parser("train-faces", help="train on drawn faces (needs torch)")
+    meeting.add_argument("--minutes", type=_minutes, default=30, help="how long (default: 30)")
+    meeting.add_argument(
+        "--work", type=Path, required=True, metavar="DIR", help="its files; what is there goes on"
+    )
+
+    adding = commands.add_parser("export-faces", help="add them to the pack (needs torch and onnx)")
+    adding.add_argument(
+        "--work", type=Path, required=True, metavar="DIR", help="as for train-faces"
+    )
+    adding.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        default=BUILT_IN / "sketch",
+        help="a pack (default: the one that comes with the program)",
+    )
+
     exporting = commands.add_parser("export", help="write the pack (needs torch and onnx)")
     exporting.add_argument("--work", type=Path, required=True, metavar="DIR", help="as for train")
     exporting.add_argument(
@@ -74,14 +100,15 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (default: the process's own); returns the exit status."""
     options = _parser().parse_args(arguments)
-    if options.command == "render":
+    if options.command in {"render", "faces"}:
+        draw = render if options.command == "render" else render_faces
         try:
-            render(options.n, options.seed, options.out)
+            draw(options.n, options.seed, options.out)
         except OSError as error:
             print(f"{options.out}: {error.strerror}", file=sys.stderr)
             return 1
     elif options.command == "train":
-        # torch is a dependency of these two commands, not of the program.
+        # torch is a dependency of training and export, not of the program.
         from models.sketch.train import train  # noqa: PLC0415
 
         options.work.mkdir(parents=True, exist_ok=True)
@@ -91,6 +118,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             peak_rate=options.rate,
             resume=options.resume,
         )
+    elif options.command == "train-faces":
+        from models.sketch.faces.train import train_faces  # noqa: PLC0415
+
+        options.work.mkdir(parents=True, exist_ok=True)
+        train_faces(options.work, minutes=options.minutes)
+    elif options.command == "export-faces":
+        from models.sketch.faces.export import export_faces  # noqa: PLC0415
+
+        export_faces(options.work, options.out)
     else:
         from models.sketch.export import export  # noqa: PLC0415
 

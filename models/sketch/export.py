@@ -13,6 +13,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 import onnx
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.clip import ImageTower, TextTower
-from models.pack import load_pack, verify
+from models.pack import MANIFEST, Manifest, load_pack, to_toml, verify
 from models.sketch.network import DIMENSIONS, Sketch
 from models.sketch.recall import measure_recall
 from models.sketch.reduction import SIDE
@@ -29,6 +30,8 @@ from models.sketch.subwords import CONTEXT, PAD, learn_subwords
 from models.sketch.train import CHECKPOINT, Evaluation, as_tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _OPSET: Final = 17
@@ -36,8 +39,10 @@ _OPSET: Final = 17
 _WORTH_HALVING: Final = 1024
 _LEAST_COSINE: Final = 0.9999
 
+#: First line of a pack.toml written here.
+HEADER: Final = "# Written by `python -m models.sketch export` and `export-faces`.\n"
+
 _MANIFEST: Final = """\
-# Written by `python -m models.sketch export`.
 name = "sketch"
 revision = "1"
 licence = "Apache-2.0"
@@ -98,6 +103,8 @@ class _Unit(nn.Module):  # type: ignore[misc, unused-ignore]
 def export(work: Path, directory: Path) -> None:
     """Write the pack of the last checkpoint in `work` into `directory`, read it back, measure it.
 
+    Faces that the pack in `directory` knows stay as they are.
+
     Raises:
         ValueError: the graphs do not compute what the checkpoint does.
     """
@@ -109,30 +116,43 @@ def export(work: Path, directory: Path) -> None:
     image, text = _Unit(model.image).eval(), _Unit(model.text).eval()
     pixels = torch.zeros(2, 3, SIDE, SIDE)
     ids = torch.ones(2, CONTEXT, dtype=torch.int64)
-    _write_graph(image, pixels, "pixels", {0: "n"}, directory / "image.onnx")
-    _write_graph(text, ids, "ids", {0: "n", 1: "t"}, directory / "text.onnx")
+    write_graph(image, pixels, "pixels", {0: "n"}, directory / "image.onnx")
+    write_graph(text, ids, "ids", {0: "n", 1: "t"}, directory / "text.onnx")
     tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
     files = ("image.onnx", "text.onnx", "tokenizer.json")
     sums = {
         Path(name).stem: hashlib.sha256((directory / name).read_bytes()).hexdigest()
         for name in files
     }
-    manifest = _MANIFEST.format(**sums, dimensions=DIMENSIONS, side=SIDE, context=CONTEXT, pad=PAD)
-    (directory / "pack.toml").write_text(manifest, encoding="utf-8")
+    told = _MANIFEST.format(**sums, dimensions=DIMENSIONS, side=SIDE, context=CONTEXT, pad=PAD)
+    manifest = msgspec.toml.decode(told, type=Manifest)
+    if (directory / MANIFEST).exists():
+        manifest = msgspec.structs.replace(manifest, faces=load_pack(directory).faces)
+    (directory / MANIFEST).write_text(HEADER + to_toml(manifest), encoding="utf-8")
     _check(directory, Evaluation(tokenizer), image, text)
 
 
-def _write_graph(
-    module: nn.Module, example: Tensor, name: str, open_axes: dict[int, str], path: Path
+def write_graph(  # noqa: PLR0917 - a module, what it takes, where to
+    module: nn.Module,
+    example: Tensor,
+    name: str,
+    open_axes: dict[int, str],
+    path: Path,
+    outputs: Sequence[str] = ("embedding",),
 ) -> None:
+    """Export *module* with *name* as its input; of input and outputs *open_axes* may vary.
+
+    Of the outputs only the first axis does.
+    """
+    first = {0: open_axes[0]} if open_axes else {}
     # The older exporter, traced: it folds batch norms into convolutions and needs no onnxscript.
     torch.onnx.export(
         module,
         (example,),
         str(path),
         input_names=[name],
-        output_names=["embedding"],
-        dynamic_axes={name: open_axes, "embedding": {0: "n"}},
+        output_names=list(outputs),
+        dynamic_axes={name: open_axes} | dict.fromkeys(outputs, first) if open_axes else None,
         opset_version=_OPSET,
         dynamo=False,
     )

@@ -186,7 +186,7 @@ def test_the_pack_is_whole_and_small(pack):
     verify(pack)
     assert pack.demo
     assert {"pack.toml", *pack.checksums()} == {path.name for path in pack.directory.iterdir()}
-    assert sum(path.stat().st_size for path in pack.directory.iterdir()) <= 6_000_000
+    assert sum(path.stat().st_size for path in pack.directory.iterdir()) <= 12_000_000
 
 
 def test_the_pack_knows_every_word_of_the_grammar_as_one_token(pack):

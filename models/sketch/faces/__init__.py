@@ -1,5 +1,4 @@
-"""Faces of the demo pack: drawn people, a detector that finds them, a recogniser that tells them
-apart.
+"""Faces of the demo pack: drawn people, and networks that find them and tell them apart.
 
 As the towers of `models.sketch` do, the two networks know a closed world, and so their answers can
 be judged without a photo of anybody.  A person is a row of small integers (`person`); a portrait of
@@ -11,8 +10,8 @@ owner of every face.
     python -m models.sketch train-faces --minutes 30 --work DIR      needs the extra `sketch`
     python -m models.sketch export-faces --work DIR                  adds them to the pack
 
-The detector is read like YuNet, the recogniser like ArcFace: what finds drawn faces is the program's
-way of finding real ones, and only the graphs differ.
+The detector is read like YuNet, the recogniser like ArcFace: what finds drawn faces is the way in
+which the program finds real ones, and only the graphs differ.
 
 Measured with three sets of 150 pictures, about 330 faces each, of people and scenes that training
 never saw:

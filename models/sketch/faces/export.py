@@ -104,6 +104,7 @@ def _sections(directory: Path) -> Faces:
             outputs=OUTPUTS,
             memory_mib=30,
             threshold=_THRESHOLD,
+            sure=_THRESHOLD,  # nobody drawn stands on their head: not looked for twice
         ),
         recognise=RecogniseGraph(
             file="face-embed.onnx",

@@ -43,7 +43,8 @@ def contents(data):
 
 def searchable(data):
     """Digests of what the index holds, read from the snapshot it wrote when it stopped."""
-    (home,) = (data / "index").iterdir()
+    homes = {snapshot.read_manifest(each).space: each for each in (data / "index").iterdir()}
+    home = homes["sketch-1"]
     manifest = snapshot.read_manifest(home)
     index = make_index(manifest.backend, manifest.dimensions)
     snapshot.read(home, manifest.space, index)

@@ -145,7 +145,14 @@ def test_a_running_library_is_mended_while_it_answers(photos, data):
         (paths[5].parent / f".{paths[5].name}.99999999").write_bytes(b"half a picture")
         found = {each["what"]: each["count"] for each in ask("check", data=data, status=1)["found"]}
         assert found.pop("counters") > 2  # the deleted vectors were counted, too
-        assert found == {"thumbnails": 2, "vectors": 2, "snapshot": 1, "index": 1, "leftovers": 1}
+        assert found == {
+            "thumbnails": 2,
+            "vectors": 2,
+            "faces": 2,
+            "snapshot": 1,
+            "index": 1,
+            "leftovers": 1,
+        }
         command("check", "--repair", "--data", data)
         library.wait_indexed()
         wait_until(lambda: command("check", "--data", data).returncode == 0)
@@ -169,10 +176,12 @@ def test_a_damaged_database_is_told_and_not_repaired(data):
 def test_a_thumbnail_that_is_gone_when_it_is_to_be_embedded_is_made_again(photos, data):
     for path in (*thumbnails(data).values(), *thumbnails(data, 1024).values()):
         tear(path)
-    rows(data, "DELETE FROM vectors")
-    rows(data, "DELETE FROM feed")
+    ((space,),) = rows(data, "SELECT id FROM spaces WHERE kind = 'embed'")
+    rows(data, "DELETE FROM vectors WHERE space = ?", space)
+    rows(data, "DELETE FROM feed WHERE space = ?", space)
     rows(data, "UPDATE tasks SET state = 'ready' WHERE kind = 'embed'")
-    rows(data, "DELETE FROM counters WHERE kind = 'vector' OR kind = 'embed'")
+    rows(data, "DELETE FROM counters WHERE kind = 'embed'")
+    rows(data, "DELETE FROM counters WHERE kind = 'vector' AND state = ?", str(space))
     rows(data, "INSERT INTO counters VALUES ('embed', 'ready', ?)", SMALL)
     summary = index_once(photos, data)
     assert (summary["indexed"], summary["dead"]) == (SMALL, 1)
@@ -305,7 +314,8 @@ def test_a_forgotten_photo_leaves_no_trace_and_stays_forgotten(photos, data):
     ((content, digest, vector),) = rows(
         data,
         "SELECT contents.id, digest, vector FROM files JOIN contents ON contents.id = files.content"
-        " JOIN vectors ON vectors.content = contents.id WHERE name = ?",
+        " JOIN vectors ON vectors.content = contents.id"
+        " JOIN spaces ON spaces.id = vectors.space WHERE spaces.kind = 'embed' AND files.name = ?",
         b"picture 9.jpg",
     )
     half = np.frombuffer(vector, "<f4").astype("<f2").tobytes()  # as a snapshot has it

@@ -141,5 +141,5 @@ def test_a_query_needs_words(tmp_path):
     done = command("search", "--data", tmp_path)
     assert (done.returncode, done.stderr) == (
         2,
-        "obscura: search: say what to look for, or give --batch FILE\n",
+        "obscura: search: say what to look for, or give --batch FILE, or --face ID\n",
     )

@@ -67,13 +67,16 @@ def ask_database(data, query):
 
 
 def states(data):
-    return dict(ask_database(data, "SELECT pack, state FROM spaces"))
+    return dict(ask_database(data, "SELECT pack, state FROM spaces WHERE kind = 'embed'"))
 
 
 def vectors(data):
     """Pack → content → vector."""
     found: dict[str, dict[int, np.ndarray]] = {}
-    query = "SELECT pack, content, vector FROM vectors JOIN spaces ON spaces.id = vectors.space"
+    query = """
+        SELECT pack, content, vector FROM vectors JOIN spaces ON spaces.id = vectors.space
+        WHERE kind = 'embed'
+    """
     for pack, content, vector in ask_database(data, query):
         found.setdefault(pack, {})[content] = np.frombuffer(vector, "<f4")
     return found

@@ -62,7 +62,8 @@ def test_a_running_system_can_be_watched(photos, tmp_path):
         ) as watcher:
             assert watcher.stdout is not None
             assert watcher.stdout.readline() == (
-                "found 40 · decoded 40 of 40 · embedded 40 of 40 · searchable 40 of 40\n"
+                "found 40 · decoded 40 of 40 · embedded 40 of 40 · searchable 40 of 40"
+                " · faces 40 of 40\n"
             )
             watcher.send_signal(signal.SIGINT)
             _, errors = watcher.communicate(timeout=20)

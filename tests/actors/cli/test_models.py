@@ -168,7 +168,7 @@ def test_the_list_as_a_person_sees_it(data):
     lines = {line.split()[0]: " ".join(line.split()) for line in said.splitlines()}
     assert lines["pack"] == "pack for where size licence state"
     assert lines["sketch"] == (
-        "sketch search built in 3.5 MB Apache-2.0 in use, ok, understands drawings only"
+        "sketch search built in 6.7 MB Apache-2.0 in use, ok, understands drawings only"
     )
     assert lines["clip-vit-b32-laion2b"] == (
         "clip-vit-b32-laion2b search hub 605.0 MB MIT"

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.timeout(600)
 
 #: after a provider is back, until work flows; other tests share the processors, so that of a few
 #: kills the best is held to it, and none may have needed a timer that rescues what is stuck
-PROVIDER_S, STUCK_S, KILLS = 1.0, 15.0, 3
-BATCH = 30
+PROVIDER_S, STUCK_S, KILLS = 1.0, 15.0, 2
+BATCH = 20
 KINDS = ("catalog", "index", "scheduler", "embed", "ingest", "decode.0", "text", "gateway")
 
 

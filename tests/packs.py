@@ -21,8 +21,8 @@ def turned(folder: Path, name: str, seed: int = 1) -> Path:
     shutil.copytree(BUILT_IN / "sketch", target)
     # Without faces: those would be of the same space, under the name of another pack.
     manifest = (target / "pack.toml").read_text().partition("[faces.")[0]
-    for file in target.glob("face-*.onnx"):
-        file.unlink()
+    for graph in target.glob("face-*.onnx"):
+        graph.unlink()
     manifest = manifest.replace('name = "sketch"', f'name = "{name}"')
     manifest = manifest.replace('space = "sketch-1"', f'space = "{name}-1"')
     dimensions = load_pack(target).require_embed().dimensions

@@ -1,40 +1,46 @@
 """The face worker: pictures in; boxes, landmarks and vectors of the faces in them out.
 
 Faces are looked for when everything else is done, so this process loads its models with the first
-batch, and gives their memory back when there was nothing to do for a while (`worker`).
+batch, and gives their memory back when there was nothing to do for a while (`worker`).  The
+libraries they need come with them: every start of the system would wait for their import.
 """
 
 import contextlib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from actors.face_models import FaceModels, Known, Pixels
 from actors.messages import EmbedTask, Faced, Failed, FoundFace, Result, ThumbnailLost
 from actors.photo.spool import SIDE, faces_from
 from actors.settings import FaceSettings
 from actors.worker import Ready, Worker
 from models.errors import PictureBroken, ThumbnailBroken
-from models.image import open_thumbnail
 from models.pack import Pack
+
+if TYPE_CHECKING:
+    from actors.face_models import FaceModels, Known, Pixels
 
 IDLE_S = 600.0
 
 
-class Face(Worker[FaceModels, list[Pixels]]):
+class Face(Worker["FaceModels", "list[Pixels]"]):
     Settings: ClassVar[Any] = FaceSettings
     kind = "face"
     eager = False
     idle_s = IDLE_S
 
-    def load(self, pack: Pack) -> FaceModels:
+    def load(self, pack: Pack) -> "FaceModels":
+        from actors.face_models import FaceModels  # noqa: PLC0415
+
         return FaceModels.open(pack, self.settings.device, self.settings.threads)
 
     def read(
-        self, loaded: FaceModels, tasks: list[EmbedTask]
-    ) -> tuple[list[Result], Ready[FaceModels, list[Pixels]]]:
+        self, loaded: "FaceModels", tasks: list[EmbedTask]
+    ) -> "tuple[list[Result], Ready[FaceModels, list[Pixels]]]":
         """The largest picture there is of each of *tasks*."""
+        import numpy as np  # noqa: PLC0415
+
+        from models.image import open_thumbnail  # noqa: PLC0415
+
         derived = Path(self.settings.derived)
         failed: list[Result] = []
         good: list[EmbedTask] = []
@@ -52,7 +58,7 @@ class Face(Worker[FaceModels, list[Pixels]]):
                 good.append(task)
         return failed, Ready(good, pictures, loaded)
 
-    def compute(self, ready: Ready[FaceModels, list[Pixels]]) -> list[Result]:
+    def compute(self, ready: "Ready[FaceModels, list[Pixels]]") -> list[Result]:
         """All faces of each picture, so that half a photo is never told."""
         looked = ready.loaded.look(ready.data)
         return [
@@ -68,7 +74,7 @@ class Face(Worker[FaceModels, list[Pixels]]):
         ]
 
 
-def _found(task: EmbedTask, picture: Pixels, known: Known) -> FoundFace:
+def _found(task: EmbedTask, picture: "Pixels", known: "Known") -> FoundFace:
     height, width = picture.shape[:2]
     face, quality = known.face, known.quality
     return FoundFace(

@@ -20,10 +20,11 @@ back-pressure, host → wait until the owner has changed something.
 """
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # whoever only names an error need not wait for numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 Fault = Literal["photo", "worker", "busy", "host"]
 
@@ -158,7 +159,7 @@ class RowsBroken(ModelsError):
 
     fault = "photo"
 
-    def __init__(self, rows: tuple[int, ...], vectors: NDArray[np.float32]) -> None:
+    def __init__(self, rows: tuple[int, ...], vectors: "NDArray[np.float32]") -> None:
         self.rows = rows
         self.vectors = vectors
         super().__init__(

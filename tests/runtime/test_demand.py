@@ -291,7 +291,7 @@ class Exchange(RuleBasedStateMachine):
 
 def test_a08_credits_hold_over_crash_give_back_and_drain():
     run_state_machine_as_test(
-        Exchange, settings=settings(max_examples=80, stateful_step_count=60, deadline=None)
+        Exchange, settings=settings(max_examples=40, stateful_step_count=60, deadline=None)
     )
 
 

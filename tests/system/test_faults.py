@@ -73,7 +73,7 @@ def test_c09_a_death_between_two_steps_changes_nothing(photos, undisturbed, tmp_
     assert (summary["indexed"], summary["dead"]) == (PICTURES, 0)
     assert sum(summary["restarts"].values()) >= len(points)
     assert (contents(data), searchable(data)) == undisturbed
-    assert states(data) == {"done": 2 * PICTURES}
+    assert states(data) == {"done": 3 * PICTURES}
     assert added(data) == [("add", 1)] * PICTURES
 
 

@@ -560,7 +560,7 @@ class World(RuleBasedStateMachine):
 pytestmark = pytest.mark.timeout(600)
 
 HISTORIES = settings(
-    max_examples=12,
+    max_examples=8,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

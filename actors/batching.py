@@ -154,7 +154,9 @@ class Batching:
             if self._doubt and self._proof is not None:
                 self._doubt = False
                 return [self._proof]
-            if self._suspects:
+            # Before anything went well a suspect may be the victim of a broken worker, to whom it
+            # would be given again and again, until it is given up.  Who dies of others too is told.
+            if self._suspects and (self._proof is not None or not self._queue):
                 return [self._suspects.popleft()]
         largest = self.buckets[self._largest]
         tasks = self._due(min(largest, room), largest, now)

@@ -68,8 +68,10 @@ def test_a_batch_is_for_one_model_and_a_lonely_task_for_another_holds_up_nobody(
 
 
 def test_a_suspect_runs_alone(one):
+    one.arrive(tasks(5, 6, 7, 8))
+    one.worker_released("w", 1)  # it can work
     sent = one.arrive([task(9, suspect=True), *tasks(1, 2, 3, 4)])
-    assert sent[0] == SendBatch("w", 1, 1, [task(9, suspect=True)])
+    assert sent[0] == SendBatch("w", 2, 1, [task(9, suspect=True)])
 
 
 def test_the_largest_bucket_bounds_a_batch(one):
@@ -157,3 +159,9 @@ def test_nothing_is_proved_where_nothing_went_well_yet(one):
     one.arrive(tasks(1, 2, 3, 4))
     one.arrive(tasks(5, 6, 7, 8))
     assert death(one, [1, 2, 3, 4]) == [SendBatch("w", 1, 4, tasks(5, 6, 7, 8))]
+
+
+def test_before_anything_went_well_others_take_their_turn_before_a_suspect(one):
+    """Else a worker that dies of any photo dies thrice of the first one, which is given up."""
+    assert one.arrive([task(1, suspect=True), task(2)]) == []
+    assert one.send(IDLE_WAIT_S) == [SendBatch("w", 1, 1, tasks(2))]

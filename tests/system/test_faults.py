@@ -40,7 +40,9 @@ def undisturbed(photos, tmp_path_factory):
 def added(data):
     """How often each content was told to the index."""
     with contextlib.closing(sqlite3.connect(data / "catalog.sqlite")) as database:
-        return database.execute("SELECT op, count(*) FROM feed GROUP BY op, content").fetchall()
+        return database.execute(
+            "SELECT op, count(*) FROM feed GROUP BY op, space, content"
+        ).fetchall()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_c09_a_death_between_two_steps_changes_nothing(photos, undisturbed, tmp_
     assert sum(summary["restarts"].values()) >= len(points)
     assert (contents(data), searchable(data)) == undisturbed
     assert states(data) == {"done": 3 * PICTURES}
-    assert added(data) == [("add", 1)] * PICTURES
+    assert added(data) == [("add", 1)] * 2 * PICTURES  # to each space
 
 
 @pytest.mark.parametrize("worker", ["decode", "embed"])

@@ -24,9 +24,10 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import bindparam, delete, select
 
 from actors.library.schema import faces
-from actors.library.statements import values
+from actors.library.statements import Record, values
 from actors.library.transaction import Transaction
 from actors.messages import FoundFace
+from models.faces.face import Face, iou
 
 NUMBER_BITS: Final = 12
 #: faces of one photo; what comes after the best of them is left out
@@ -41,15 +42,6 @@ _DELETE = delete(faces).where(
 )
 
 
-class Box(NamedTuple):
-    """Parts of width and height."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
 def face_id(content: int, number: int) -> int:
     return content << NUMBER_BITS | number
 
@@ -59,28 +51,14 @@ def parts_of(face: int) -> tuple[int, int]:
     return face >> NUMBER_BITS, face & MOST
 
 
-def overlap(one: Box, other: Box) -> float:
-    """Intersection over union, 0 for boxes without area."""
-    wide = min(one.right, other.right) - max(one.left, other.left)
-    high = min(one.bottom, other.bottom) - max(one.top, other.top)
-    if wide <= 0 or high <= 0:
-        return 0.0
-    both = _area(one) + _area(other) - wide * high
-    return wide * high / both if both > 0 else 0.0
-
-
-def _area(box: Box) -> float:
-    return max(box.right - box.left, 0.0) * max(box.bottom - box.top, 0.0)
-
-
-def number(found: Sequence[Box], known: dict[int, list[Box]]) -> list[int]:
+def number(found: Sequence[Face], known: dict[int, list[Face]]) -> list[int]:
     """A number for each of *found*, given where the faces that have one lay.
 
     The best match takes its number first, so that two faces that stand close do not swap.
     """
     pairs = sorted(
         (
-            (-max(overlap(box, old) for old in boxes), index, name)
+            (-max(iou(box, old) for old in boxes), index, name)
             for index, box in enumerate(found)
             for name, boxes in known.items()
         ),
@@ -111,23 +89,21 @@ async def commit(
     tx: Transaction, found: Mapping[tuple[int, int], Sequence[FoundFace]]
 ) -> dict[tuple[int, int], Joined]:
     """Write the faces of each (content, space), in place of those it had there."""
-    known: dict[int, dict[int, list[Box]]] = {}
+    known: dict[int, dict[int, list[Face]]] = {}
     for row in await tx.read_each(_OF, sorted({content for content, _ in found})):
         boxes = known.setdefault(row.content, {}).setdefault(row.number, [])
-        boxes.append(Box(row.left, row.top, row.right, row.bottom))
+        boxes.append(_box(row))
     rows: list[dict[str, Any]] = []
     joint: dict[tuple[int, int], Joined] = {}
     for (content, space), some in found.items():
         best = some[:MOST]
-        boxes_found = [Box(each.left, each.top, each.right, each.bottom) for each in best]
+        boxes_found = [_box(each) for each in best]
         numbers = number(boxes_found, known.setdefault(content, {}))
         kept = [(n, face) for n, face in zip(numbers, best, strict=True) if n < MOST]
         value = joined([n for n, _ in kept], [face for _, face in kept])
         joint[content, space] = Joined(value, len(kept))
         for n, face in kept:
-            known[content].setdefault(n, []).append(
-                Box(face.left, face.top, face.right, face.bottom)
-            )
+            known[content].setdefault(n, []).append(_box(face))
             rows.append(_row(content, space, n, face))
     await drop(tx, found)
     await tx.write(_INSERT, rows)
@@ -137,6 +113,10 @@ async def commit(
 async def drop(tx: Transaction, of: Iterable[tuple[int, int]]) -> None:
     """Forget the faces of each (content, space)."""
     await tx.write(_DELETE, [{"of": content, "in_space": space} for content, space in of])
+
+
+def _box(face: Record | FoundFace) -> Face:
+    return Face(face.left, face.top, face.right, face.bottom, face.score)
 
 
 def _row(content: int, space: int, n: int, face: FoundFace) -> dict[str, Any]:

@@ -8,7 +8,7 @@ address says of which bytes and of which box it is.
 import io
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -16,7 +16,7 @@ from blake3 import blake3
 from PIL import Image
 from starlette.responses import Response
 
-from actors.library.faces import Box, parts_of
+from actors.library.faces import parts_of
 from actors.library.reads import FaceRow
 from actors.web.errors import Refusal
 from actors.web.library import LARGEST_ID, Library, Photos
@@ -40,6 +40,13 @@ def version(row: FaceRow, digest: bytes) -> str:
 def url(row: FaceRow, digest: bytes) -> str:
     """Path and query of a face on the gateway, for ever the same picture."""
     return f"/faces/{row.id}.jpg?v={version(row, digest)}"
+
+
+class Box(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
 
 
 def square(box: Box, width: int, height: int) -> Box:

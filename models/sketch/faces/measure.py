@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+from models.faces.face import Face, iou
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 _ENOUGH: Final = 0.5  #: IoU from which a found box is the told one
@@ -111,11 +113,7 @@ def verification_auc(vectors: NDArray[np.float32], owners: NDArray[np.integer]) 
 
 def overlap(one: Box, other: Box) -> float:
     """IoU of two boxes, 0 … 1."""
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0.0, wide) * max(0.0, high)
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return shared / (areas - shared) if areas > shared else 0.0
+    return iou(Face(*one, score=1), Face(*other, score=1))
 
 
 def _matches(

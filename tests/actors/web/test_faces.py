@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from actors.library.faces import Box, face_id
+from actors.library.faces import face_id
 from actors.messages import AskFaces, FacesLike, Search
-from actors.web.crops import ENLARGED, SIDE, cut, square
+from actors.web.crops import ENLARGED, SIDE, Box, cut, square
 from runtime.errors import HandlerFailed
 from tests.actors.web.stage import code_of, stage
 

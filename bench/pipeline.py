@@ -41,7 +41,6 @@ from blake3 import blake3
 
 from actors.client import BlockingClient
 from actors.messages import CatalogStatus
-from actors.packs import faces_of
 from actors.photo.original import read_original
 from actors.photo.reading import decode_photo
 from actors.photo.thumbnails import thumbnail_path
@@ -62,7 +61,6 @@ BATCH = 32  # the largest bucket of profile P1
 ROUNDS = 3
 POLL_S = 0.2
 PACK = ROOT / "models" / "packs" / "sketch"
-FACES = faces_of(load_pack(PACK)) is not None
 
 
 def main(*, n: int = 150, seed: int = 1) -> dict[str, Any]:
@@ -129,7 +127,7 @@ def decode_loop(folder: Path, derived: Path, threads: int) -> float:
 
 
 def decode_one(derived: Path, path: Path) -> None:
-    decode_photo(read_original(str(path)), derived, spool="new" if FACES else "")
+    decode_photo(read_original(str(path)), derived, spool="new")
 
 
 def embed_loop(folder: Path, derived: Path, threads: int) -> float:

@@ -171,6 +171,68 @@ class Faces(Section, frozen=True):
     recognise: RecogniseGraph | None = None
 
 
+class CaptionGraph(Section, frozen=True):
+    """One of the graphs that write a caption together."""
+
+    file: str
+    sha256: Sha256
+
+    def __post_init__(self) -> None:
+        check_relative(self.file)
+
+
+#: The graphs of each kind of captioner, by what they do.
+CAPTION_GRAPHS: dict[str, tuple[str, ...]] = {
+    "blip": ("encoder", "decoder"),
+    "vit-gpt2": ("encoder", "decoder"),
+    "florence2": ("vision", "embed", "encoder", "decoder"),
+}
+
+
+class Caption(Section, frozen=True):
+    """Pictures told in words, one id after the other.
+
+    *kind* says how the graphs fit together.  blip: the encoder gives the keys and values of every
+    layer's cross-attention, the decoder takes a past that may be empty.  vit-gpt2: the encoder
+    gives hidden states, the decoder is a merged one.  florence2: the picture's features and the
+    words of *prompt* are encoded together, the decoder is a merged one too.
+    """
+
+    kind: Literal["blip", "vit-gpt2", "florence2"]
+    space: Name  #: name of its captions: another training or precision is another
+    precision: Precision
+    graphs: dict[str, CaptionGraph]  #: see `CAPTION_GRAPHS`
+    buckets: Buckets
+    size: Positive  #: side of the square the graph takes, pixels
+    resize: Literal["shortest", "squash"]
+    resample: Resample
+    mean: Channels  #: on the scale 0–1, in the order of *colour*
+    std: Channels
+    colour: Colour
+    preprocess: str  #: revision of the lines above
+    tokenizer: str
+    tokenizer_sha256: Sha256
+    vocabulary: Literal["tokenizers", "wordpiece"]  #: a tokenizer.json, or BERT's vocab.txt
+    begin: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]  #: ids before the first that is written
+    stop: Annotated[int, msgspec.Meta(ge=0)]  #: id that ends a caption
+    pad: Annotated[int, msgspec.Meta(ge=0)]
+    longest: Positive  #: ids of a caption at most, the one that ends it included
+    shortest: Annotated[int, msgspec.Meta(ge=0)] = 0  #: ids at least, before it may end
+    beams: Positive = 1
+    no_repeat: Annotated[int, msgspec.Meta(ge=0)] = 0  #: no run of so many ids comes twice; 0: may
+    prompt: str = ""  #: what florence2 is asked
+    memory_mib: Positive | None = None  #: measured peak at the largest bucket
+
+    def __post_init__(self) -> None:
+        check_relative(self.tokenizer)
+        _check_buckets(self.buckets)
+        _check_std(self.std)
+        if set(self.graphs) != set(CAPTION_GRAPHS[self.kind]):
+            raise ValueError(f"graphs of {self.kind} are {', '.join(CAPTION_GRAPHS[self.kind])}")
+        if not self.begin:
+            raise ValueError("begin must have an id: the decoder needs something to go on from")
+
+
 class Manifest(Section, frozen=True):
     """A pack.toml, word for word."""
 
@@ -183,6 +245,7 @@ class Manifest(Section, frozen=True):
     files: dict[str, Sha256] = {}  #: further files: weights beside a graph, what later kinds need
     embed: Embed | None = None
     faces: Faces | None = None
+    caption: Caption | None = None
 
     def __post_init__(self) -> None:
         for file in self.files:
@@ -210,13 +273,21 @@ class Pack(Manifest, frozen=True, kw_only=True):
         if self.faces is not None:
             graphs = (self.faces.detect, self.faces.recognise)
             sums |= {graph.file: graph.sha256 for graph in graphs if graph is not None}
+        if self.caption is not None:
+            sums |= {graph.file: graph.sha256 for graph in self.caption.graphs.values()}
+            sums[self.caption.tokenizer] = self.caption.tokenizer_sha256
         return sums
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What it offers: "embed", "detect", "recognise"."""
+        """What it offers: "embed", "detect", "recognise", "caption"."""
         faces = self.faces or Faces()
-        offers = {"embed": self.embed, "detect": faces.detect, "recognise": faces.recognise}
+        offers = {
+            "embed": self.embed,
+            "detect": faces.detect,
+            "recognise": faces.recognise,
+            "caption": self.caption,
+        }
         return tuple(kind for kind, section in offers.items() if section is not None)
 
     def require_embed(self) -> Embed:
@@ -261,6 +332,16 @@ class Pack(Manifest, frozen=True, kw_only=True):
             PackBroken: one is missing.
         """
         return self.require_detect(), self.require_recognise()
+
+    def require_caption(self) -> Caption:
+        """The [caption] section.
+
+        Raises:
+            PackBroken: this pack has none.
+        """
+        if self.caption is None:
+            raise PackBroken(self.path(MANIFEST), "has no [caption] section: it cannot describe")
+        return self.caption
 
 
 def load_pack(directory: Path) -> Pack:

@@ -24,9 +24,9 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import anyio
 import anyio.abc
@@ -53,8 +53,9 @@ from actors.library.paths import printable
 from actors.library.space import Space
 from actors.logs.journal import Journal
 from actors.messages import CatalogStatus, Class, Status, Totals
-from actors.packs import faces_of, serving, space_of
+from actors.packs import captions_of, faces_of, serving, space_of
 from actors.settings import (
+    CaptionSettings,
     CatalogSettings,
     DecodeSettings,
     EmbedSettings,
@@ -96,7 +97,7 @@ ROOM_S = 1.0
 
 
 def tree(
-    settings: Settings, pack: Pack, faces: Space | None, *, port: int, once: bool
+    settings: Settings, pack: Pack, others: list[Space], *, port: int, once: bool
 ) -> GroupSpec:
     """Every process of one system, and what each is told."""
     folders = [str(each) for each in _folders(settings)]
@@ -106,9 +107,10 @@ def tree(
     classes: dict[Class, list[int]] = {
         "embed": list(settings.embed.buckets),
         "face": list(settings.faces.buckets),
+        "caption": list(settings.captions.buckets),
     }
     decoders = tuple(f"decode.{n}" for n in range(settings.decode.processes))
-    workers = ("ingest", *decoders, "scheduler", "embed", "face")
+    workers = ("ingest", *decoders, "scheduler", *classes)
     device = "cpu:0" if settings.device.gpu < 0 else f"cuda:{settings.device.gpu}"
     space = space_of(pack)
     catalog = CatalogSettings(
@@ -117,7 +119,7 @@ def tree(
         space,
         roots,
         derived,
-        faces=faces,
+        others=others,
         spool_bytes=int(settings.faces.spool * 2**30),
         watch=not once,
     )
@@ -171,7 +173,12 @@ def tree(
     def group(name: str, *children: ChildSpec) -> GroupSpec:
         return GroupSpec(name=name, children=children, intensity=intensity, backoff=backoff)
 
-    workers_of: dict[Class, type[WorkerSettings]] = {"embed": EmbedSettings, "face": FaceSettings}
+    workers_of: dict[Class, type[WorkerSettings]] = {
+        "embed": EmbedSettings,
+        "face": FaceSettings,
+        "caption": CaptionSettings,
+    }
+    idle_s: dict[Class, float] = {"caption": settings.captions.idle}
     intensity = Intensity(settings.runtime.restarts, settings.runtime.period)
     backoff = Backoff(settings.runtime.backoff, settings.runtime.backoff_cap)
     pack_dir = str(pack.directory)
@@ -191,8 +198,7 @@ def tree(
                     "scheduler",
                     SchedulerSettings(classes, device, settings.scheduler.settle),
                     "catalog",
-                    "embed",
-                    "face",
+                    *classes,
                     nice=BACKGROUND,
                 ),
                 *(
@@ -206,6 +212,7 @@ def tree(
                             settings.device.threads,
                             folders,
                             place,
+                            idle_s.get(name),
                         ),
                         "catalog",
                         "scheduler",
@@ -261,7 +268,7 @@ class Session:
     Args:
         out: what a person sees.
         progress: whether `--once` shows how far it is.
-        faces: what finds faces in a library that has none yet.
+        others: what finds faces, and describes, in a library that knows nobody who does.
     """
 
     def __init__(
@@ -272,7 +279,7 @@ class Session:
         out: Console,
         *,
         progress: bool,
-        faces: Space | None,
+        others: list[Space],
     ) -> None:
         self.settings = settings
         self.out = out
@@ -280,7 +287,7 @@ class Session:
         self.run_dir = run_dir
         self.run_id = secrets.token_hex(8)
         self._pack = pack
-        self._faces = faces
+        self._others = others
         self._started = time.monotonic()
         self._journal = Journal(settings.data / "logs", out.say)
         self._least = log.LEVELS[settings.logs.level]
@@ -295,7 +302,7 @@ class Session:
         """Run until stopped, or until everything is indexed; the exit status."""
         port = 0 if once else self.settings.gateway.port
         supervisor = Supervisor(
-            tree(self.settings, self._pack, self._faces, port=port, once=once),
+            tree(self.settings, self._pack, self._others, port=port, once=once),
             run_dir=self.run_dir,
             run=self.run_id,
             on_line=lambda name, line: self._hear(log.parse(name, line)),
@@ -443,7 +450,7 @@ def _is_a_photos_fault(name: str, kind: ExitClass, executing: list[int]) -> bool
     if name.startswith("decode."):
         return bool(executing) and kind is not ExitClass.GPU
     excusable = kind not in {ExitClass.GPU, ExitClass.OOM}
-    return name in {"embed", "face"} and bool(executing) and excusable
+    return name in get_args(Class) and bool(executing) and excusable
 
 
 def _settled(status: Status, catalog: CatalogStatus) -> bool:
@@ -477,7 +484,11 @@ def _sum_up(
         skipped=totals.skipped,
         dead=totals.dead,
         duplicates=totals.duplicates,
-        inferences={"embed": catalog.embeds, "face": catalog.faces},
+        inferences={
+            "embed": catalog.embeds,
+            "face": catalog.faces,
+            "caption": catalog.captions,
+        },
         decodes=catalog.decodes,
         restarts={each.name: each.restarts for each in supervisor.processes()},
         seconds=round(seconds, 3),
@@ -548,25 +559,33 @@ def _find_pack(settings: Settings) -> Pack:
     return pack
 
 
-def _find_faces(settings: Settings, pack: Pack) -> Space | None:
-    """What finds faces: what `models use` has chosen, the setting, or *pack* if it can.
+def _find_others(settings: Settings, pack: Pack) -> list[Space]:
+    """What finds faces and what describes: what `models use` has chosen, the setting, or *pack*.
 
-    Without it the rest of the system works, and faces wait for it.
+    Without them the rest of the system works, and that class of work waits for them.
     """
-    chosen = serving(settings.database_path, "face")
-    name = chosen.pack if chosen is not None else settings.faces.pack
-    if not name or name == pack.name:
-        return faces_of(pack)
-    try:
-        other = find_pack(name, _folders(settings))
-        verify(other)
-    except ModelsError:
-        if chosen is None:
-            raise  # somebody has just written it
-        return None
-    if chosen is None and faces_of(other) is None:
-        raise ConfigError(f"faces.pack: {name} has no models for faces; `models list` tells which")
-    return faces_of(other)
+    wishes: dict[Class, tuple[str, str, Callable[[Pack], Space | None]]] = {
+        "face": ("faces", settings.faces.pack, faces_of),
+        "caption": ("captions", settings.captions.pack, captions_of),
+    }
+    found = []
+    for kind, (key, wish, of) in wishes.items():
+        chosen = serving(settings.database_path, kind)
+        name = chosen.pack if chosen is not None else wish
+        try:
+            other = find_pack(name, _folders(settings)) if name not in {"", pack.name} else pack
+            if other is not pack:
+                verify(other)
+        except ModelsError:
+            if chosen is None:
+                raise  # somebody has just written it
+            continue
+        if chosen is None and name and of(other) is None:
+            raise ConfigError(
+                f"{key}.pack: {name} has no models for {key}; `models list` tells which"
+            )
+        found.append(of(other))
+    return [each for each in found if each is not None]
 
 
 def _other_wish(settings: Settings, pack: Pack) -> str:
@@ -635,8 +654,8 @@ def run(
             if other := _other_wish(settings, pack):
                 out.say(other)
             shows = progress if progress is not None else not (as_json or log_json)
-            faces = _find_faces(settings, pack)
-            session = Session(settings, pack, run_dir, out, progress=shows, faces=faces)
+            others = _find_others(settings, pack)
+            session = Session(settings, pack, run_dir, out, progress=shows, others=others)
             code = anyio.run(lambda: session.serve(once=once))
     except ConfigError as error:
         fail(str(error), error.exit_code)

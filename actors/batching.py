@@ -12,6 +12,10 @@ showed as executing: those the catalog charges and hands out again.  Its next in
 with a task that went well before, under the id `PROOF`: if it dies of that too, it dies of any
 (`runtime.blame`).
 
+An *ask* is a picture that somebody waits for.  It runs alone, ahead of
+everything, whatever the worker's window says, and it dies with its worker, because who asked can
+ask again.
+
 It knows nothing of other classes, nor of the device: who may have that is `scheduling`'s.
 """
 
@@ -58,19 +62,29 @@ class Batching:
         self.buckets = sorted(buckets)
         self.offer = Offer(window)
         self.prepared: deque[tuple[str, int]] = deque()  #: (worker, batch), the first one first
+        self.answers: deque[tuple[str, int]] = deque()  #: likewise, of asks
         self._largest = len(self.buckets) - 1  # the bucket that fits into memory, as it seems
         self._relax_at = 0.0
         self._demand = Demand()
         self._queue: deque[tuple[EmbedTask, float]] = deque()  # with time of arrival
         self._suspects: deque[EmbedTask] = deque()
         self._batches: dict[tuple[str, int], list[EmbedTask]] = {}
+        self._asks: deque[EmbedTask] = deque()
         self._proof: EmbedTask | None = None  # went well before
         self._doubt = False  # a worker died of its tasks: see whether the next one can do any
 
     @property
     def busy(self) -> bool:
-        """Is there anything to do, or being done?"""
+        """Is there anything to do, or being done, for the library?"""
         return bool(self._queue or self._suspects or self._batches)
+
+    def ask(self, task: EmbedTask) -> None:
+        """Somebody waits for *task*."""
+        self._asks.append(task)
+
+    def withdraw(self, asks: set[int]) -> None:
+        """Nobody waits for these any more; one that was sent goes on."""
+        self._asks = deque(each for each in self._asks if each.id not in asks)
 
     def tasks_arrived(self, delivery: int, tasks: Iterable[EmbedTask], now: float) -> None:
         by_id = {each.id: each for each in tasks}
@@ -92,21 +106,28 @@ class Batching:
 
     def worker_prepared(self, worker: str, batch: int) -> None:
         key = (worker, batch)
-        if key in self._batches and key not in self.prepared:
-            self.prepared.append(key)
+        tasks = self._batches.get(key)
+        if tasks is None:
+            return
+        ready = self.answers if tasks[0].asked else self.prepared
+        if key not in ready:
+            ready.append(key)
 
     def worker_released(self, worker: str, batch: int) -> None:
-        if went_well := self._batches.pop((worker, batch), None):
+        went_well = self._batches.pop((worker, batch), None)
+        if went_well and not went_well[-1].asked:
             self._proof = msgspec.structs.replace(went_well[-1], id=PROOF, suspect=True)
 
     def worker_died(
         self, worker: str, epoch: int, executing: Sequence[int], now: float, *, oom: bool
-    ) -> None:
+    ) -> list[int]:
+        """Take back what it held; returns the asks that died with it."""
         if oom and len(executing) > 1:
             self._largest = max(self._largest - 1, 0)
             self._relax_at = now + RELAX_S
         self._demand.gone(worker, epoch)
         self.prepared = deque(each for each in self.prepared if each[0] != worker)
+        self.answers = deque(each for each in self.answers if each[0] != worker)
         charged = {*executing, PROOF}
         held = [
             task
@@ -114,12 +135,24 @@ class Batching:
             for task in self._batches.pop(key)
         ]
         self.offer.settle(charged)
-        for task in reversed([each for each in held if each.id not in charged]):
+        for task in reversed([each for each in held if each.id not in charged and not each.asked]):
             if task.suspect:
                 self._suspects.appendleft(task)
             else:
                 self._queue.appendleft((task, now))
         self._doubt = self._doubt or bool(executing)
+        return [each.id for each in held if each.asked]
+
+    def send_asks(self) -> list[SendBatch]:
+        """Every ask, if there is a worker, each noted as sent."""
+        workers = self._demand.pullers()
+        sent = []
+        while workers and self._asks:
+            task, worker = self._asks.popleft(), workers[0]
+            number = self._demand.delivered(worker, [task.id])
+            self._batches[worker, number] = [task]
+            sent.append(SendBatch(worker, number, self.buckets[0], [task]))
+        return sent
 
     def send(self, now: float) -> list[SendBatch]:
         """Every batch that can be sent now, each noted as sent."""

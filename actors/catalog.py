@@ -36,6 +36,7 @@ from actors.library.writer import open_writer
 from actors.messages import (
     AnyMessage,
     AskStatus,
+    Captioned,
     CatalogStatus,
     Class,
     Committed,
@@ -116,9 +117,8 @@ class Catalog(Actor):
                 now_ns=time.time_ns(),
             )
             self._reader = await open_reader(self.settings.database)
-            for space in (self.settings.space, self.settings.faces):
-                if space is not None:
-                    await self._writer.begin_with(space, time.time_ns())
+            for space in (self.settings.space, *self.settings.others):
+                await self._writer.begin_with(space, time.time_ns())
         except (CatalogBusy, ActorUnusable):
             raise  # Busy: somebody holds the write lock for a moment, so start again
         except LibraryError as error:
@@ -206,7 +206,7 @@ class Catalog(Actor):
                 self._tell_followers()
                 for kind in get_args(Class):
                     self._dispatch_soon(kind)
-                if not all(isinstance(each, Embedded | Faced) for each in results):
+                if not all(isinstance(each, Embedded | Faced | Captioned) for each in results):
                     self._dispatch_soon("decode")
                 if looked_through := self._writer.take_looked_through():
                     await self._spool.remove(looked_through)
@@ -379,7 +379,12 @@ class Catalog(Actor):
         return True
 
     async def _is_held(self, building: SpaceStatus) -> bool:
-        """Does the index hold all of it?  Of faces there are as many as there are."""
+        """Does the index hold all of it?  Of faces there are as many as there are.
+
+        Captions are none of its business: they are found in the database.
+        """
+        if building.space.kind == "caption":
+            return True
         head = self._writer.statistics().feed_seq
         least = building.vectors if building.space.kind == "embed" else 0
         status = await self.ref("index").ask(AskStatus(), INDEX_S)
@@ -460,6 +465,7 @@ class Catalog(Actor):
             decodes=statistics.decoded,
             embeds=statistics.embedded,
             faces=statistics.faced,
+            captions=statistics.captioned,
             settled=scanned and idle and built and self._backfilled,
             paused=bool(self._desk.paused_since_ns),
             paused_since_ns=self._desk.paused_since_ns,

@@ -137,12 +137,13 @@ class Desk:
             case ThumbnailsLost(contents):
                 await self._writer.decode_again(contents, now_ns)
                 return None
-            case Repair(thumbnails, vectors, counters, faces):
+            case Repair(thumbnails, vectors, counters, faces, captions):
                 return Repaired(
                     await self._writer.decode_again(thumbnails, now_ns),
                     await self._writer.look_again("embed", vectors, now_ns),
                     await self._writer.recount(now_ns) if counters else 0,
                     await self._writer.look_again("face", faces, now_ns),
+                    await self._writer.look_again("caption", captions, now_ns),
                 )
             case UsePack(space, at_once):
                 return await self._use(space, now_ns, at_once=at_once)

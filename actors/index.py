@@ -180,7 +180,7 @@ class Index(Actor):
     async def _look_at_spaces(self, reader: Reader) -> None:
         """Hold what serves or is built, and nothing else for long."""
         now = anyio.current_time()
-        spaces = await reader.spaces()
+        spaces = [each for each in await reader.spaces() if each.space.kind != "caption"]
         for each in spaces:
             if each.state == "retired":
                 continue

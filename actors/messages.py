@@ -9,17 +9,21 @@ little-endian float32, L2-normalised, back to back.  Paths are bytes: a file nam
 UTF-8.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from actors.library.space import Space
 from actors.photo.facts import Facts
 
-Kind = Literal["decode", "embed", "face"]
+Kind = Literal["decode", "embed", "face", "caption"]
 #: work for a device, in the order in which it gets one
-Class = Literal["embed", "face"]
+Class = Literal["embed", "face", "caption"]
 Fault = Literal["photo", "worker", "busy", "host"]
+
+
+#: Task ids from here on are no tasks of the catalog but asks: somebody waits for the answer.
+ASKS: Final = 1 << 62
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="t", omit_defaults=True):
@@ -99,6 +103,11 @@ class EmbedTask(msgspec.Struct, frozen=True, array_like=True):
     height: int
     suspect: bool = False
     pack: str = ""  #: name of the pack of that space
+
+    @property
+    def asked(self) -> bool:
+        """Does somebody wait for it?  Then the catalog knows nothing of it."""
+        return self.id >= ASKS
 
 
 class Pull(Message, frozen=True, tag="pull"):
@@ -187,6 +196,16 @@ class Faced(msgspec.Struct, frozen=True, tag="faced"):
     faces: list[FoundFace]
 
 
+class Captioned(msgspec.Struct, frozen=True, tag="captioned"):
+    """A picture in words."""
+
+    task: int
+    content: int
+    space: str
+    text: str
+    score: float  #: mean log-probability of its tokens
+
+
 class Skipped(msgspec.Struct, frozen=True, tag="skipped"):
     """Not a photo after all, seen from its bytes."""
 
@@ -216,7 +235,7 @@ class ThumbnailLost(msgspec.Struct, frozen=True, tag="thumbnail_lost"):
     content: int
 
 
-Result = Decoded | Embedded | Faced | Skipped | Failed | ThumbnailLost
+Result = Decoded | Embedded | Faced | Captioned | Skipped | Failed | ThumbnailLost
 
 
 class Results(Message, frozen=True, tag="results"):
@@ -229,7 +248,7 @@ class Committed(Message, frozen=True, tag="committed"):
     tasks: list[int]
 
 
-# ── scheduler ⇄ embed, face ──────────────────────────────────────────────────────────────────
+# ── scheduler ⇄ embed, face, caption ────────────────────────────────────────────────────────
 
 
 class Batch(Message, frozen=True, tag="batch"):
@@ -263,6 +282,29 @@ class Released(Message, frozen=True, tag="released"):
     batch: int
     lease: int
     seconds: float
+
+
+class AskCaption(Message, frozen=True, tag="ask_caption"):
+    """Describe a picture now, ahead of everything that is queued.  The gateway asks the scheduler.
+
+    Nothing of it is kept.  `Saying` follows, several times, until one is done.
+    """
+
+    ask: int  #: the asker's own number for it
+    content: int
+    digest: bytes
+    width: int
+    height: int
+    pack: str  #: name of the pack that describes
+
+
+class Saying(Message, frozen=True, tag="saying"):
+    """A caption as far as it is written, from the worker over the scheduler to who asked."""
+
+    ask: int
+    text: str  #: all of it so far
+    done: bool = False
+    error: str = ""  #: why there is none; it is done then
 
 
 # ── catalog → index ─────────────────────────────────────────────────────────────────────────
@@ -423,7 +465,7 @@ class SpaceState(msgspec.Struct, frozen=True):
     revision: str
     precision: str
     state: str  #: active: it serves; building; retired: it can be gone back to
-    vectors: int  #: photos that it can find, or whose faces it knows
+    vectors: int  #: photos that it can find, whose faces it knows, or that it has described
     rate: float | None = None  #: of one that is built, photos a second; None where not known
     eta_seconds: int | None = None  #: until it is complete; likewise
     held: str = ""  #: why a complete one does not take over
@@ -444,6 +486,7 @@ class CatalogStatus(Message, frozen=True, tag="catalog_status"):
     spaces: list[SpaceState] = []
     photos: int = 0  #: different pictures, all of which a complete space holds
     faces: int = 0  #: pictures whose faces were found since the tree started
+    captions: int = 0  #: pictures that were described since the tree started
 
 
 class HeldSpace(msgspec.Struct, frozen=True):
@@ -598,6 +641,7 @@ class Repair(Owner, frozen=True, tag="repair"):
     vectors: list[int] = []  #: contents
     counters: bool = False
     faces: list[int] = []  #: contents to be looked at for faces
+    captions: list[int] = []  #: contents to be described
 
 
 class Repaired(Message, frozen=True, tag="repaired"):
@@ -607,6 +651,7 @@ class Repaired(Message, frozen=True, tag="repaired"):
     vectors: int
     counters: int
     faces: int = 0
+    captions: int = 0
 
 
 class AskBelow(Owner, frozen=True, tag="ask_below"):
@@ -714,6 +759,8 @@ AnyMessage = (
     | Prepared
     | Grant
     | Released
+    | AskCaption
+    | Saying
     | Follow
     | FeedAt
     | EncodeText

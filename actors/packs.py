@@ -38,7 +38,7 @@ class Chosen(msgspec.Struct, frozen=True):
     space: str
     pack: str
     state: str  #: active, building or retired
-    kind: str = "embed"  #: of pictures, or "face"
+    kind: str = "embed"  #: of pictures, or "face", "caption"
 
 
 def chosen(database: Path) -> list[Chosen]:
@@ -81,6 +81,27 @@ def faces_of(pack: Pack) -> Space | None:
         dimensions=known.dimensions,
         kind="face",
     )
+
+
+def captions_of(pack: Pack) -> Space | None:
+    """What the captions are that *pack* writes; None where it writes none."""
+    if pack.caption is None:
+        return None
+    return Space(
+        name=pack.caption.space,
+        pack=pack.name,
+        revision=pack.revision,
+        preprocess=pack.caption.preprocess,
+        precision=pack.caption.precision,
+        dimensions=0,
+        kind="caption",
+    )
+
+
+def spaces_of(pack: Pack) -> list[Space]:
+    """All that *pack* can serve, in the order in which a library needs it."""
+    pictures = None if pack.embed is None else space_of(pack)
+    return [each for each in (pictures, faces_of(pack), captions_of(pack)) if each is not None]
 
 
 def space_of(pack: Pack) -> Space:

@@ -4,6 +4,7 @@ A thin shell around `actors.scheduling`: it pulls tasks of each class from the c
 what is upstream and what the workers offer, and sends what the core decides.
 """
 
+import contextlib
 from typing import Any, ClassVar
 
 import anyio
@@ -11,6 +12,7 @@ import anyio
 from actors.batching import Batching, SendBatch
 from actors.messages import (
     AnyMessage,
+    AskCaption,
     AskStatus,
     Batch,
     Class,
@@ -20,9 +22,10 @@ from actors.messages import (
     Prepared,
     Pull,
     Released,
+    Saying,
     Upstream,
 )
-from actors.scheduling import Effect, SchedulerCore, SendGrant
+from actors.scheduling import Effect, SchedulerCore, SendGrant, SendSaying
 from actors.settings import SchedulerSettings
 from runtime.actor import Actor
 from runtime.errors import Busy, PeerAway
@@ -49,6 +52,7 @@ class Scheduler(Actor):
         self._core = SchedulerCore(classes, self.settings.settle_s)
         self._asking: set[Class] = set()  # the catalog was told that there is room for these
         self._workers: dict[str, Line] = {}
+        self._askers: dict[str, Line] = {}
         self._catalog = self.ref("catalog")
         self._changed = anyio.Event()
 
@@ -74,6 +78,9 @@ class Scheduler(Actor):
         if down.name == "catalog":
             self._carry_out(self._core.upstream_lost(now))
             return
+        if down.name in self._askers:
+            self._core.asker_gone(down.name, down.incarnation)
+            return
         self._workers.pop(down.name, None)
         oom = down.exit_class == ExitClass.OOM
         self._carry_out(
@@ -96,6 +103,11 @@ class Scheduler(Actor):
                 self._carry_out(self._core.worker_prepared(line.name, batch, now))
             case Released(batch, lease):
                 self._carry_out(self._core.worker_released(line.name, batch, lease, now))
+            case AskCaption():
+                self._askers[line.name] = line
+                self._carry_out(self._core.asked(line.name, line.epoch, message, now))
+            case Saying():
+                self._carry_out(self._core.said(message))
             case AskStatus():
                 return self._core.status(now)
             case _:
@@ -126,6 +138,10 @@ class Scheduler(Actor):
 
     def _carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
+            if isinstance(effect, SendSaying):
+                with contextlib.suppress(PeerAway, Busy):  # who asked gives up after a while
+                    self._askers[effect.asker].tell(effect.saying)
+                continue
             line = self._workers.get(effect.worker)
             if line is None:
                 continue  # its Down is on the way and brings the batch back

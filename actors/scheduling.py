@@ -21,6 +21,9 @@ A gate that closes breaks nothing off.  The batch that runs ends; what is prepar
 with its worker; what came from the catalog stays, since it would only come back; and the catalog
 is asked for no more.
 
+An *ask* is somebody's who waits: it goes to a worker at once, past every gate, and is the next
+to get the lease.  What it says on the way goes back to who asked.
+
 Rejected: shares of the device by weight, because faces may be late and what was just taken may
 not; to take prepared batches away from a worker when its gate closes, because it would read the
 same pictures again in a minute.
@@ -33,7 +36,18 @@ from typing import TypeAlias
 import msgspec
 
 from actors.batching import Batching, SendBatch
-from actors.messages import Class, ClassStatus, EmbedTask, Kind, Pull, SchedulerStatus, Upstream
+from actors.messages import (
+    ASKS,
+    AskCaption,
+    Class,
+    ClassStatus,
+    EmbedTask,
+    Kind,
+    Pull,
+    Saying,
+    SchedulerStatus,
+    Upstream,
+)
 from runtime.demand import Offer
 
 #: from which the work of every class comes
@@ -44,7 +58,11 @@ WAITS = {
     "decode": "photos are being read",
     "embed": "embeddings first",
     "face": "faces first",
+    "caption": "captions first",
 }
+
+#: what is said of an ask whose worker died
+DIED = "the process that wrote it died; ask again"
 
 
 class SendGrant(msgspec.Struct, frozen=True):
@@ -53,7 +71,19 @@ class SendGrant(msgspec.Struct, frozen=True):
     lease: int
 
 
-Effect: TypeAlias = SendBatch | SendGrant
+class SendSaying(msgspec.Struct, frozen=True):
+    asker: str
+    saying: Saying
+
+
+Effect: TypeAlias = SendBatch | SendGrant | SendSaying
+
+
+class _Ask(msgspec.Struct, frozen=True):
+    asker: str
+    epoch: int
+    number: int  #: the asker's
+    kind: Class
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -125,6 +155,8 @@ class SchedulerCore:
         self._lease: Lease | None = None
         self._leases = 0
         self._busy_s = 0.0
+        self._asks: dict[int, _Ask] = {}  # by the id that they have here
+        self._asked = 0
 
     @property
     def kinds(self) -> list[Class]:
@@ -152,6 +184,33 @@ class SchedulerCore:
     ) -> list[Effect]:
         self._classes[kind].tasks_arrived(delivery, tasks, now)
         return self.tick(now)
+
+    def asked(self, asker: str, epoch: int, ask: AskCaption, now: float) -> list[Effect]:
+        """Somebody wants a picture described, and waits."""
+        self._asked += 1
+        task = EmbedTask(
+            ASKS + self._asked, ask.content, ask.digest, ask.width, ask.height, pack=ask.pack
+        )
+        self._asks[task.id] = _Ask(asker, epoch, ask.ask, "caption")
+        self._classes["caption"].ask(task)
+        return self.tick(now)
+
+    def said(self, saying: Saying) -> list[Effect]:
+        """A worker's word about an ask."""
+        ask = self._asks.get(saying.ask)
+        if ask is None:
+            return []  # nobody waits any more
+        if saying.done:
+            del self._asks[saying.ask]
+        return [SendSaying(ask.asker, msgspec.structs.replace(saying, ask=ask.number))]
+
+    def asker_gone(self, asker: str, epoch: int) -> None:
+        """Nobody waits for what it asked."""
+        gone = {
+            each for each, ask in self._asks.items() if ask.asker == asker and ask.epoch <= epoch
+        }
+        for each in gone:
+            self._classes[self._asks.pop(each).kind].withdraw(gone)
 
     def worker_pulls(self, worker: str, epoch: int, pull: Pull, now: float) -> list[Effect]:
         """A standing offer of a worker, which says of what class it is.
@@ -185,9 +244,12 @@ class SchedulerCore:
     ) -> list[Effect]:
         if self._lease is not None and self._lease.worker == worker:
             self._lease = None
+        effects: list[Effect] = []
         if worker in self._workers:
-            self._workers[worker].worker_died(worker, epoch, executing, now, oom=oom)
-        return self.tick(now)
+            lost = self._workers[worker].worker_died(worker, epoch, executing, now, oom=oom)
+            for each in lost:
+                effects += self.said(Saying(each, "", done=True, error=DIED))
+        return effects + self.tick(now)
 
     def tick(self, now: float) -> list[Effect]:
         """Whatever can be sent now."""
@@ -195,8 +257,13 @@ class SchedulerCore:
         for gate in self._gates.values():
             gate.look(self._upstream, busy, now)
         open_ = [each for each in self._classes.values() if self.is_open(each.kind, now)]
-        effects: list[Effect] = [batch for each in open_ for batch in each.send(now)]
-        ready = next((each.prepared for each in open_ if each.prepared), None)
+        effects: list[Effect] = []
+        for each in self._classes.values():
+            effects += each.send_asks()
+        effects += [batch for each in open_ for batch in each.send(now)]
+        queues = [each.answers for each in self._classes.values()]
+        queues += [each.prepared for each in open_]
+        ready = next((each for each in queues if each), None)
         if self._lease is None and ready:
             worker, batch = ready.popleft()
             self._leases += 1

@@ -14,7 +14,7 @@ class CatalogSettings(msgspec.Struct, frozen=True):
     space: Space  #: for a library that has none yet
     roots: list[bytes]  #: absolute paths of the folders of originals
     derived: str = ""  #: where the thumbnails lie
-    faces: Space | None = None  #: for a library that has none of that kind yet
+    others: list[Space] = []  #: of other kinds, likewise
     spool_bytes: int = 5 << 30  #: of larger pictures for faces at most; above it none is left
     watch: bool = True  #: photos may come at any time
 
@@ -46,6 +46,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     threads: int = 1  #: on the CPU
     folders: list[str] = []  #: where packs lie, for one that is built beside it
     database: str = ""  #: file of the catalog, which tells who serves
+    idle_s: float | None = None  #: without work for so long, give the memory back; None: as usual
 
 
 class EmbedSettings(WorkerSettings, frozen=True):
@@ -53,6 +54,10 @@ class EmbedSettings(WorkerSettings, frozen=True):
 
 
 class FaceSettings(WorkerSettings, frozen=True):
+    pass
+
+
+class CaptionSettings(WorkerSettings, frozen=True):
     pass
 
 

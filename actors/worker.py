@@ -8,10 +8,13 @@ it keeps each result until the catalog has committed it.
 
 A task names the pack that it is for, and a batch is for one pack.  An eager worker loads the pack
 that serves when it starts; any other is loaded with its first batch.  Once one that is loaded is
-not needed any more, or nothing was to be done for `idle_s`, the process begins anew, because
-runtimes keep memory.  Two processes for two packs were rejected: each batch waits for the same
-lease anyway, and a process that almost never has anything to do takes memory and a start all
-the time.
+not needed any more, or nothing was done for `idle_s`, the process begins anew, because runtimes
+keep memory; a batch that only waited goes back, since what is above it may take hours.  Two
+processes for two packs were rejected: each batch waits for the same lease anyway, and a process
+that almost never has anything to do takes memory and a start all the time.
+
+An *ask* is a task that somebody waits for.  It has no row in the catalog, and so no result; its
+subclass answers it with `say`, while it computes.
 
 It does not know what is computed.  Subclasses say that, in three hooks that run on a thread:
 `load`, `read`, `compute`.
@@ -22,10 +25,12 @@ from abc import abstractmethod
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 import msgspec
 
 from actors.messages import (
+    ASKS,
     AnyMessage,
     Batch,
     Class,
@@ -35,6 +40,7 @@ from actors.messages import (
     Prepared,
     Released,
     Result,
+    Saying,
 )
 from actors.outbox import Outbox
 from actors.packs import Packs
@@ -51,12 +57,12 @@ from runtime.node import Line
 
 #: part of the time for draining that results may wait to be committed; the rest is for ending
 DRAIN_SHARE = 0.8
-#: batches to hold: one runs, `AHEAD` are read, three are on their way to be committed
-WINDOW = 6
 #: batches in memory besides the one that runs; of tensors 19 MB each for 32 of 224 x 224
 AHEAD = 2
 #: how often it is looked whether a model is loaded that nobody needs
 SPARE_S = 20.0
+#: what is said of an ask whose picture cannot be read
+GONE = "its thumbnail is missing or torn; `check --repair` makes it again"
 #: a model that could not be loaded is not tried again before
 REFUSED_S = 60.0
 
@@ -87,7 +93,9 @@ class Worker(Actor, Generic[L, D]):
 
     kind: ClassVar[Class]
     eager: ClassVar[bool] = True  #: load the pack that serves before saying to be ready
-    idle_s: ClassVar[float] = math.inf  #: without work for so long, give the memory back
+    idle_s: float = math.inf  #: without work for so long, give the memory back
+    #: batches to hold: one runs, `AHEAD` are read, three are on their way to be committed
+    window: ClassVar[int] = 6
 
     # ── hooks ──
 
@@ -118,6 +126,8 @@ class Worker(Actor, Generic[L, D]):
         self._packs = Packs(
             self.settings.folders, self.settings.pack, self.settings.database, self.kind
         )
+        if self.settings.idle_s is not None:
+            self.idle_s = self.settings.idle_s
         self._loaded: dict[str, L] = {}  # by name of the pack
         self._first = ""  # name of the pack of tasks that name none
         if self.eager:
@@ -128,7 +138,7 @@ class Worker(Actor, Generic[L, D]):
                 raise ActorUnusable(str(error)) from error
             self._first = first.name
         batch = max(self.settings.buckets)
-        self._puller = Puller(self.ref("scheduler"), self.kind, WINDOW * batch, batch)
+        self._puller = Puller(self.ref("scheduler"), self.kind, self.window * batch, batch)
         self._prepared: dict[int, Ready[L, D] | None] = {}  # None: nothing is left to be done
         self._taken = anyio.Event()  # one of them
         self._outbox = Outbox(self.ref("catalog"), self._puller.settle)
@@ -200,6 +210,7 @@ class Worker(Actor, Generic[L, D]):
                     log.logger().warning("no_model", pack=name, reason=str(error))
                     self._refused[name] = anyio.current_time(), error
                     raise
+                self._worked_at = anyio.current_time()
                 log.logger().info("loaded", pack=name)
         return self._loaded[name]
 
@@ -210,11 +221,12 @@ class Worker(Actor, Generic[L, D]):
 
     def _let_go(self) -> None:
         """Begin anew when a model is loaded that nobody needs, and nothing is in hand."""
-        in_hand = len(self._puller) or len(self._outbox) or self._prepared
-        if in_hand or not self._loaded:
+        if not self._loaded or len(self._outbox) or self._running.locked():
             return
         if anyio.current_time() - self._worked_at >= self.idle_s:
             raise RecycleMe("nothing was to be done for a while: the memory goes back")
+        if len(self._puller) or self._prepared:
+            return
         needed = self.needed()
         if needed and self._loaded.keys() - needed:
             raise RecycleMe("a model is loaded that nobody needs any more")
@@ -230,13 +242,13 @@ class Worker(Actor, Generic[L, D]):
             failed: list[Result] = [Failed(task.id, "host", str(error)) for task in batch.tasks]
         else:
             async with self._reading:
-                while len(self._prepared) >= AHEAD:
+                while len(self._prepared) >= AHEAD and not any(each.asked for each in batch.tasks):
                     self._taken = anyio.Event()
                     await self._taken.wait()
                 failed, ready = await anyio.to_thread.run_sync(
                     self.read, loaded, batch.tasks, abandon_on_cancel=True
                 )
-        self._outbox.put(failed)
+        self._hand_in(failed, line)
         if not self._puller.current(line):
             self._puller.settle(task.id for task in batch.tasks)
             return
@@ -252,16 +264,32 @@ class Worker(Actor, Generic[L, D]):
                 ids = [task.id for task in ready.tasks]
                 self.node.executing(self.kind, ids, ready.loaded.batch_s)
                 fault(f"{self.kind}.begun")
+                self._asker = line
                 results = await anyio.to_thread.run_sync(
                     self.compute, ready, abandon_on_cancel=False
                 )
                 self.node.finished(ids)
-                self._outbox.put(results)
+                self._hand_in(results, line)
+                self._puller.settle(each.id for each in ready.tasks if each.asked)
         fault(f"{self.kind}.done")
         self._worked_at = anyio.current_time()
         self._tell(line, Released(grant.batch, grant.lease, self._worked_at - start))
 
-    def _tell(self, line: Line, body: Prepared | Released) -> None:
+    def _hand_in(self, results: list[Result], line: Line) -> None:
+        """What the catalog waits for to the catalog, what somebody asked for to who did."""
+        self._outbox.put([each for each in results if each.task < ASKS])
+        for each in results:
+            if each.task >= ASKS:
+                reason = each.reason if isinstance(each, Failed) else GONE
+                self._tell(line, Saying(each.task, "", done=True, error=reason))
+                self._puller.settle([each.task])
+
+    def say(self, task: EmbedTask, text: str, *, done: bool = False) -> None:
+        """*text* is what there is to say about the ask *task* so far; from `compute`'s thread."""
+        saying = Saying(task.id, text, done=done)
+        anyio.from_thread.run_sync(self._tell, self._asker, saying)
+
+    def _tell(self, line: Line, body: Prepared | Released | Saying) -> None:
         try:
             line.tell(body)
         except (PeerAway, Busy) as error:

@@ -360,7 +360,11 @@ def _refuse_contradictions(settings: Settings, given: Layer) -> None:
         )
     if settings.gateway.host != "127.0.0.1":
         raise wrong("gateway.host", "must be 127.0.0.1: only this machine is served so far")
-    sizes = {"embed.buckets": settings.embed.buckets, "faces.buckets": settings.faces.buckets}
+    sizes = {
+        "embed.buckets": settings.embed.buckets,
+        "faces.buckets": settings.faces.buckets,
+        "captions.buckets": settings.captions.buckets,
+    }
     for key, buckets in sizes.items():
         if list(buckets) != sorted(set(buckets)):
             raise wrong(key, f"must ascend, not {_shown(buckets)}")

@@ -22,6 +22,7 @@ SINGLE_NODE = (
     "scheduler",
     "embed",
     "face",
+    "caption",
     "ingest",
     "decode",
     "text",

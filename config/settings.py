@@ -103,10 +103,18 @@ class Faces(Part, frozen=True):
     buckets: Buckets = (4,)  #: batch sizes in photos, ascending; 9 MB a photo in memory
 
 
+class Captions(Part, frozen=True):
+    """Who tells in words what a photo shows."""
+
+    pack: MaybeName = ""  #: pack a new library begins with; "": that of [model], if it can describe
+    buckets: Buckets = (1, 4)  #: batch sizes in photos, ascending
+    idle: Seconds = 60.0  #: without a photo to describe before the model's memory goes back
+
+
 class Scheduler(Part, frozen=True):
     """Who may use the device next."""
 
-    settle: Pause = 10.0  #: seconds without new photos or embeddings before faces are begun
+    settle: Pause = 10.0  #: seconds without work of one class before the next is begun
 
 
 class Model(Part, frozen=True):
@@ -164,6 +172,7 @@ class Settings(Part, frozen=True, kw_only=True):
     device: Device = field(default_factory=Device)
     embed: Embed = Embed()
     faces: Faces = Faces()
+    captions: Captions = Captions()
     scheduler: Scheduler = Scheduler()
     model: Model = Model()
     vectors: Vectors = Vectors()

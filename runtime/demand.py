@@ -241,6 +241,10 @@ class Demand:
         ]
         return sorted(names, key=lambda name: (-self.room(name), name))
 
+    def pullers(self) -> list[str]:
+        """Who makes offers, those with most room first."""
+        return sorted(self._pullers, key=lambda name: (-self.room(name), name))
+
     def statistics(self) -> DemandStatistics:
         pullers = self._pullers.values()
         return DemandStatistics(

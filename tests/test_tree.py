@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors.packs import faces_of
+from actors.packs import captions_of, faces_of
 from actors.settings import EmbedSettings, IndexSettings, SchedulerSettings
 from config.loading import load
 from models.pack import load_pack
@@ -22,10 +22,8 @@ def told(flags):
     """Child → its spec, for a system with *flags*."""
     settings = load(flags, environ={"HOME": "/nowhere"}, cwd=Path("/nowhere"))
     pack = load_pack(PACKS / "sketch")
-    return {
-        each.name: each
-        for each in children(tree(settings, pack, faces_of(pack), port=0, once=False))
-    }
+    others = [each for each in (faces_of(pack), captions_of(pack)) if each is not None]
+    return {each.name: each for each in children(tree(settings, pack, others, port=0, once=False))}
 
 
 @pytest.mark.parametrize(("gpu", "device"), [(-1, "cpu:0"), (0, "cuda:0"), (2, "cuda:2")])
@@ -47,9 +45,14 @@ def test_the_index_is_told_when_to_build_a_graph():
 
 
 def test_the_device_is_for_embeddings_first_and_nobody_else_before_it_has_been_quiet():
-    flags = {"embed.buckets": (1, 4), "faces.buckets": (2,), "scheduler.settle": 3.0}
+    flags = {
+        "embed.buckets": (1, 4),
+        "faces.buckets": (2,),
+        "captions.buckets": (1,),
+        "scheduler.settle": 3.0,
+    }
     scheduler = told(flags)["scheduler"]
     settings = msgspec.msgpack.decode(scheduler.settings, type=SchedulerSettings)
-    assert list(settings.classes.items()) == [("embed", [1, 4]), ("face", [2])]
+    assert list(settings.classes.items()) == [("embed", [1, 4]), ("face", [2]), ("caption", [1])]
     assert settings.settle_s == 3.0
-    assert {"catalog", "embed", "face"} <= set(scheduler.peers)
+    assert {"catalog", "embed", "face", "caption"} <= set(scheduler.peers)

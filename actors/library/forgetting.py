@@ -28,11 +28,13 @@ from blake3 import blake3
 from sqlalchemy import bindparam, delete, exists, func, select, update
 
 from actors.library import queue
+from actors.library.captions import compact
 from actors.library.feed import liveness
 from actors.library.paths import absolute
 from actors.library.places import within
 from actors.library.schema import (
     FORGOTTEN,
+    captions,
     contents,
     directories,
     faces,
@@ -107,6 +109,7 @@ _ORPHANS = select(contents.c.id).where(
 _DIGESTS = select(contents.c.id, contents.c.digest).where(contents.c.id.in_(values()))
 _TASKS_OF = select(tasks.c.id, tasks.c.kind, tasks.c.state).where(tasks.c.content.in_(values()))
 _DELETE_FACES = delete(faces).where(faces.c.content == bindparam("gone"))
+_DELETE_CAPTIONS = delete(captions).where(captions.c.content == bindparam("gone"))
 _DELETE_VECTORS = delete(vectors).where(vectors.c.content == bindparam("gone"))
 _EMPTY_OUT = (
     update(contents)
@@ -226,6 +229,8 @@ async def forget(tx: Transaction, path: bytes, n: int, who: str) -> Forgotten:
     if not more:
         gone |= {row.id for row in await tx.read(_ORPHANS)}
     digests = await _erase(tx, sorted(gone))
+    if rows and not more:
+        await compact(tx)
     if rows or digests:
         await queue.note(tx, who, f"forgot {len(rows)} files, {len(digests)} photos")
     return Forgotten([row.name for row in rows], digests, kept, more)
@@ -240,6 +245,7 @@ async def _erase(tx: Transaction, gone: list[int]) -> list[bytes]:
     await tx.write(_DELETE_TASK, [{"task": row.id} for row in waiting])
     await tx.write(_DELETE_VECTORS, [{"gone": content} for content in gone])
     await tx.write(_DELETE_FACES, [{"gone": content} for content in gone])
+    await tx.write(_DELETE_CAPTIONS, [{"gone": content} for content in gone])
     nothing: list[dict[str, Any]] = [
         {"gone": content, "nothing": os.urandom(32)} for content in gone
     ]

@@ -174,6 +174,7 @@ _PAYLOAD: Final[Mapping[Kind, Select[Any]]] = {
     "decode": _DECODE_PAYLOAD,
     "embed": _LOOK_PAYLOAD,
     "face": _LOOK_PAYLOAD,
+    "caption": _LOOK_PAYLOAD,
 }
 
 _LEASED = select(tasks).where(state_is("leased"))

@@ -20,11 +20,13 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
+    column,
     distinct,
     exists,
     func,
     or_,
     select,
+    table,
     text,
     tuple_,
     union_all,
@@ -32,6 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, make_url
 
 from actors.library import database
+from actors.library.captions import words as words_of
 from actors.library.counters import recount
 from actors.library.errors import CatalogNotReady, translated
 from actors.library.faces import face_id, parts_of, vector_of
@@ -41,6 +44,7 @@ from actors.library.schema import (
     VERSION,
     FeedOp,
     SpaceState,
+    captions,
     contents,
     counters,
     directories,
@@ -64,7 +68,7 @@ from runtime.blame import PROOF
 NEWEST: Final = 20
 #: Directories asked for by one statement of `Reader.known`.
 DIRECTORIES: Final = 256
-KINDS: Final[tuple[Kind, ...]] = ("decode", "embed", "face")
+KINDS: Final[tuple[Kind, ...]] = ("decode", "embed", "face", "caption")
 
 
 class FeedRow(NamedTuple):
@@ -106,8 +110,16 @@ class FaceRow(NamedTuple):
     roll: float
 
 
+class CaptionRow(NamedTuple):
+    """What the model that serves says of a picture."""
+
+    text: str
+    score: float  #: mean log-probability of its tokens
+    pack: str
+
+
 class Looking(NamedTuple):
-    """How far the search for faces has come, by the model that serves."""
+    """How far a class of work has come, by the model that serves."""
 
     space: str
     pack: str
@@ -212,11 +224,18 @@ _VECTORS_OF = (
     .limit(bindparam("n"))
 )
 _serving: Final = spaces.alias("serving")  # so that no statement about spaces takes it for its own
-_faces_serve: Final = (
-    select(_serving.c.id)
-    .where(_serving.c.state == "active", _serving.c.kind == "face")
-    .scalar_subquery()
-)
+
+
+def _serves(kind: Class) -> ScalarSelect[int]:
+    return (
+        select(_serving.c.id)
+        .where(_serving.c.state == "active", _serving.c.kind == kind)
+        .scalar_subquery()
+    )
+
+
+_faces_serve: Final = _serves("face")
+_captions_serve: Final = _serves("caption")
 _FACES = (
     select(faces)
     .where(faces.c.content.in_(values()), faces.c.space == _faces_serve)
@@ -247,6 +266,24 @@ _FACE_VECTOR = (
         vectors.c.space == _faces_serve,
         _is_live(vectors.c.content),
     )
+)
+_CAPTIONS = (
+    select(captions.c.content, captions.c.text, captions.c.score, spaces.c.pack)
+    .select_from(captions.join(spaces, spaces.c.id == captions.c.space))
+    .where(captions.c.content.in_(values()), captions.c.space == _captions_serve)
+)
+# The smaller bm25 the better; equal ones, which short captions often are, by age.
+_words: Final = table("caption_words", column("rowid"), column("rank"))
+_CAPTIONED = (
+    select(captions.c.content)
+    .select_from(_words.join(captions, captions.c.id == _words.c.rowid))
+    .where(
+        text("caption_words MATCH :words"),
+        captions.c.space == _captions_serve,
+        _is_live(captions.c.content),
+    )
+    .order_by(_words.c.rank, captions.c.content)
+    .limit(bindparam("n"))
 )
 _LOOKED_THROUGH = select(contents.c.digest).where(
     contents.c.digest.in_(values()),
@@ -388,6 +425,7 @@ def _unlooked_by(kind: Class, active: ScalarSelect[int]) -> Executable:
 _UNLOOKED: Final[dict[Class, Executable]] = {
     "embed": _unlooked_by("embed", _active),
     "face": _unlooked_by("face", _faces_serve),
+    "caption": _unlooked_by("caption", _captions_serve),
 }
 _INDEXED = _VECTORS_OF.with_only_columns(vectors.c.content)
 _KNOWN_DIGESTS = select(contents.c.digest).where(contents.c.digest.in_(values()))
@@ -450,17 +488,27 @@ _WAITS = (
     .limit(1)
 )
 _PHOTOS = select(_counter("content", "live"))
-_LOOKED = select(
-    spaces.c.name,
-    spaces.c.pack,
-    spaces.c.dimensions,
-    _counter("content", "live").label("photos"),
-    _counter("vector", cast(spaces.c.id, Text)).label("looked"),
-    (
-        _contents_given_up(state_is("dead"), "face", _faces_serve)
-        + _contents_given_up(state_is("dropped"), "face", _faces_serve)
-    ).label("given_up"),
-).where(spaces.c.id == _faces_serve)
+
+
+def _looked(kind: Class, serves: ScalarSelect[int]) -> Executable:
+    return select(
+        spaces.c.name,
+        spaces.c.pack,
+        spaces.c.dimensions,
+        _counter("content", "live").label("photos"),
+        _counter("vector", cast(spaces.c.id, Text)).label("looked"),
+        (
+            _contents_given_up(state_is("dead"), kind, serves)
+            + _contents_given_up(state_is("dropped"), kind, serves)
+        ).label("given_up"),
+    ).where(spaces.c.id == serves)
+
+
+_LOOKED: Final[dict[Class, Executable]] = {
+    "embed": _looked("embed", _active),
+    "face": _looked("face", _faces_serve),
+    "caption": _looked("caption", _captions_serve),
+}
 _TRIMMED = select(_counter("letter", "trimmed"))
 _TOTALS = select(
     _counter("file", "live").label("files"),
@@ -657,9 +705,9 @@ class Reader:
         )
         return [(row.faces, row.content) for row in rows]
 
-    async def looking(self) -> Looking | None:
-        """How far the search for faces has come; None where no model looks for them."""
-        for row in await self._rows(_LOOKED):
+    async def looking(self, kind: Class = "face") -> Looking | None:
+        """How far the work of *kind* has come; None where no model does it."""
+        for row in await self._rows(_LOOKED[kind]):
             left = max(0, row.photos - row.looked - row.given_up)
             return Looking(row.name, row.pack, row.dimensions, row.looked, left)
         return None
@@ -676,6 +724,26 @@ class Reader:
     async def looked_through(self, digests: Sequence[bytes]) -> list[bytes]:
         """Those of *digests* in which nobody is about to look for faces."""
         return [row.digest for row in await self._rows(_LOOKED_THROUGH, values=digests)]
+
+    # ── captions ────────────────────────────────────────────────────────────────────────────
+
+    async def captions(self, wanted: Sequence[int]) -> dict[int, CaptionRow]:
+        """What the model that serves says of each content; who was not described is left out."""
+        found: dict[int, CaptionRow] = {}
+        for start in range(0, len(wanted), SLICE):
+            rows = await self._rows(_CAPTIONS, values=wanted[start : start + SLICE])
+            found |= {row.content: CaptionRow(row.text, row.score, row.pack) for row in rows}
+        return found
+
+    async def captioned(self, question: str, limit: int) -> list[int]:
+        """Up to *limit* contents whose captions hold all words of *question*, the best first.
+
+        What counts as a word is told in `library.captions`.
+        """
+        words = words_of(question)
+        if not words:
+            return []
+        return [row.content for row in await self._rows(_CAPTIONED, words=words, n=limit)]
 
     # ── how it stands ───────────────────────────────────────────────────────────────────────
 

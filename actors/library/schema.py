@@ -18,8 +18,9 @@ deleted task must never meet a newer task under the same id.  All other tasks be
 (content, kind, space); a space stands for one revision of a model and its preprocessing.
 
 A space of kind "embed" has one vector of each content, one of kind "face" those of all faces in
-it, which may be none: so both are built, followed, retired and forgotten by the same statements.
-`library.faces` says how faces are numbered and how their vectors lie in one value.
+it, which may be none, one of kind "caption" an empty one beside the words in `captions`: so all
+are built, followed, retired and forgotten by the same statements.  `library.faces` says how faces
+are numbered and how their vectors lie in one value, `library.captions` how words are found.
 
 Times are nanoseconds of `time.time_ns`.  Paths are bytes.  Vectors are float32, little-endian.
 """
@@ -45,7 +46,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 #: The revision in `migrations/versions` that these tables are; revisions are numbered 0001, 0002, …
-VERSION: Final = 3
+VERSION: Final = 4
 
 State = Literal["ready", "leased", "parked", "done", "dead", "dropped"]
 SpaceState = Literal["building", "active", "retired"]
@@ -159,7 +160,7 @@ spaces = Table(
     Column("state", Text, nullable=False),
     # Contents with a smaller id may still lack a task; NULL: none was looked at, 0: complete.
     Column("backfill_below", BigInteger),
-    Column("kind", Text, nullable=False, server_default="embed"),  # or "face"
+    Column("kind", Text, nullable=False, server_default="embed"),  # or "face", "caption"
 )
 
 vectors = Table(
@@ -198,6 +199,19 @@ faces = Table(
     Column("sharpness", Float, nullable=False),
     Column("yaw", Float, nullable=False),
     Column("roll", Float, nullable=False),
+)
+
+# What a model says of a picture.  A number of its own, by which the words are indexed: an
+# implicit one changes when the file is compacted.
+captions = Table(
+    "captions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("content", Id, ForeignKey("contents.id"), nullable=False),
+    Column("space", Id, ForeignKey("spaces.id"), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("score", Float, nullable=False),  # mean log-probability of its tokens
+    UniqueConstraint("content", "space"),
 )
 
 tasks = Table(

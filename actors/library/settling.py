@@ -17,13 +17,14 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import bindparam, select, update
 
-from actors.library import faces, feed, queue, spaces
+from actors.library import captions, faces, feed, queue, spaces
 from actors.library.schema import contents, files, tasks, vectors
 from actors.library.schema import spaces as spaces_table
 from actors.library.statements import Record, values
 from actors.library.storable import INT32, INT64, cleaned, line
 from actors.library.transaction import Transaction
 from actors.messages import (
+    Captioned,
     Decoded,
     Embedded,
     Faced,
@@ -80,7 +81,8 @@ _HAVE_VECTOR = select(vectors.c.content, vectors.c.space).where(vectors.c.conten
 class Settled(msgspec.Struct, frozen=True):
     """What a list of results came to; *decoded* and *embedded* count what was new.
 
-    *faced* are the digests of pictures whose faces are known now.
+    *faced* are the digests of pictures whose faces are known now, *captioned* counts those that
+    were described.
     *unwanted* are the digests of pictures that nobody asked for any more: their file was changed
     or forgotten while it was decoded, and their thumbnails belong to no photo.
     """
@@ -89,6 +91,7 @@ class Settled(msgspec.Struct, frozen=True):
     decoded: int
     embedded: int
     faced: list[bytes]
+    captioned: int
     unwanted: list[bytes]
 
 
@@ -131,6 +134,14 @@ def contradiction(row: Record, result: Result) -> str | None:
             return f"faces in space {result.space!r} instead of {row.space_name!r}"
         case Faced(faces=found) if any(_is_no_face(face, row.dimensions) for face in found):
             return "a face with a wrong vector, box or number of landmarks"
+        case Captioned() if row.kind != "caption":
+            return f"a caption for a task of kind {row.kind}"
+        case Captioned() if result.content != row.content:
+            return f"a caption of content {result.content} instead of {row.content}"
+        case Captioned() if result.space != row.space_name:
+            return f"a caption in space {result.space!r} instead of {row.space_name!r}"
+        case Captioned() if not math.isfinite(result.score):
+            return f"a caption with the score {result.score}"
     return None
 
 
@@ -172,6 +183,7 @@ async def settle(tx: Transaction, results: Iterable[Result]) -> Settled:
     skipped: list[tuple[Record, Skipped]] = []
     embedded: list[tuple[Record, Embedded]] = []
     faced: list[tuple[Record, Faced]] = []
+    captioned: list[tuple[Record, Captioned]] = []
     failed: list[tuple[Record, Failed]] = []
     lost: list[Record] = []
     for task, row in unsettled.items():
@@ -187,6 +199,8 @@ async def settle(tx: Transaction, results: Iterable[Result]) -> Settled:
                 embedded.append((row, result))
             case Faced():
                 faced.append((row, result))
+            case Captioned():
+                captioned.append((row, result))
             case ThumbnailLost():
                 lost.append(row)
             case Failed():
@@ -195,7 +209,9 @@ async def settle(tx: Transaction, results: Iterable[Result]) -> Settled:
     await _commit_files(tx, decoded, skipped)
     await _commit_vectors(tx, {(row.content, row.space): result.vector for row, result in embedded})
     await _commit_faces(tx, faced)
-    await queue.finish(tx, [row for row, _ in (*decoded, *skipped, *embedded, *faced)])
+    await _commit_captions(tx, captioned)
+    settled = (*decoded, *skipped, *embedded, *faced, *captioned)
+    await queue.finish(tx, [row for row, _ in settled])
     await queue.fail(tx, failed)
     await queue.lost(tx, lost)
     committed = {row.id for row, _ in decoded}
@@ -210,6 +226,7 @@ async def settle(tx: Transaction, results: Iterable[Result]) -> Settled:
         decoded=len(decoded),
         embedded=len(embedded),
         faced=[row.digest for row, _ in faced],
+        captioned=len(captioned),
         unwanted=sorted(strays - known),
     )
 
@@ -321,6 +338,19 @@ async def _commit_faces(tx: Transaction, faced: Sequence[tuple[Record, Faced]]) 
         {key: each.vector for key, each in joint.items()},
         {key: each.faces for key, each in joint.items()},
     )
+
+
+async def _commit_captions(tx: Transaction, captioned: Sequence[tuple[Record, Captioned]]) -> None:
+    """Keep the captions of pictures that have none yet in that space."""
+    told = {
+        (row.content, row.space): captions.Told(result.text, result.score)
+        for row, result in captioned
+    }
+    have = await tx.read_each(_HAVE_VECTOR, sorted({content for content, _ in told}))
+    for content, space in have:
+        told.pop((content, space), None)
+    await captions.commit(tx, told)
+    await _commit_vectors(tx, dict.fromkeys(told, b""))
 
 
 async def _commit_vectors(

@@ -1,4 +1,4 @@
-"""What makes two vectors comparable."""
+"""What makes two vectors comparable, or two captions of one hand."""
 
 from typing import Literal
 
@@ -13,5 +13,6 @@ class Space(msgspec.Struct, frozen=True):
     revision: str
     preprocess: str
     precision: str  #: of the model; vectors are float32 in any case
-    dimensions: int
-    kind: Literal["embed", "face"] = "embed"  #: of whole pictures, or of the faces in them
+    dimensions: int  #: 0 of captions, which have no vectors
+    #: vectors of whole pictures, or of the faces in them, or captions
+    kind: Literal["embed", "face", "caption"] = "embed"

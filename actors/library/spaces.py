@@ -1,7 +1,7 @@
 """Vector spaces: one revision of a model with one preprocessing, whose vectors compare.
 
-There are two kinds, of whole pictures and of the faces in them; each has its own spaces, and what
-follows is true of each kind apart.
+There are three kinds, of whole pictures, of the faces in them, and of captions, whose vectors are
+empty; each has its own spaces, and what follows is true of each kind apart.
 
 The first space is *active*: searches are answered from it.  The one that the owner wants instead
 is *building* beside it, is given a task for every content, and becomes active in one transaction
@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from actors.library import faces, feed, queue
+from actors.library import captions, faces, feed, queue
 from actors.library.errors import SpaceConflict, UnknownSpace
 from actors.library.schema import (
     FORGOTTEN,
@@ -310,6 +310,7 @@ async def drop(tx: Transaction, name: str, after: int, n: int) -> list[int]:
     await tx.write(_DELETE_TASK, [{"task": each.id} for each in done])
     await tx.write(_DELETE_VECTOR, [{"gone": each, "in_space": row.id} for each in gone])
     await faces.drop(tx, [(each, row.id) for each in gone])
+    await captions.drop(tx, [(each, row.id) for each in gone])
     return gone
 
 

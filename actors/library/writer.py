@@ -40,6 +40,7 @@ class WriterStatistics(msgspec.Struct, frozen=True):
     decoded: int
     embedded: int
     faced: int
+    captioned: int
 
 
 async def open_writer(url: str, *, run: str, epoch: int, now_ns: int) -> "Writer":
@@ -73,11 +74,14 @@ class Writer:
         self._decoded = 0
         self._embedded = 0
         self._faced = 0
+        self._captioned = 0
         self._unwanted: list[bytes] = []
         self._looked_through: list[bytes] = []
 
     def statistics(self) -> WriterStatistics:
-        return WriterStatistics(self._feed_seq, self._decoded, self._embedded, self._faced)
+        return WriterStatistics(
+            self._feed_seq, self._decoded, self._embedded, self._faced, self._captioned
+        )
 
     @asynccontextmanager
     async def _transaction(self, now_ns: int) -> AsyncIterator[Transaction]:
@@ -204,6 +208,7 @@ class Writer:
         self._decoded += settled.decoded
         self._embedded += settled.embedded
         self._faced += len(settled.faced)
+        self._captioned += settled.captioned
         self._unwanted += settled.unwanted
         self._looked_through += settled.faced
         return settled.tasks

@@ -21,7 +21,7 @@ from actors.messages import (
     Skipped,
 )
 from actors.settings import WorkerSettings
-from actors.worker import AHEAD, WINDOW, Ready, Worker
+from actors.worker import AHEAD, Ready, Worker
 from models.errors import PackNotFound
 from models.pack import BUILT_IN
 from runtime.errors import ActorUnusable, PeerAway, RecycleMe
@@ -177,7 +177,7 @@ async def working(kind=Counting, folders=(BUILT_IN,)):
 async def test_a_batch_is_read_waits_for_the_lease_runs_and_its_results_are_committed():
     async with working() as place:
         await place.scheduler.wait(lambda: place.scheduler.heard(Pull))
-        assert place.scheduler.told[0] == Pull("face", WINDOW * 8, [], 0)
+        assert place.scheduler.told[0] == Pull("face", Worker.window * 8, [], 0)
         await place.send(1, 2, 3, 4)
         await place.prepared(1)
         await place.committed(3)  # cannot be read: known before the lease
@@ -335,7 +335,7 @@ async def test_when_the_scheduler_dies_what_was_prepared_is_held_no_longer():
         await place.worker.on_down(death(place))
         await anyio.wait_all_tasks_blocked()
         await place.worker.on_up("scheduler")
-        nothing = Pull("face", WINDOW * 8, [], 0)
+        nothing = Pull("face", Worker.window * 8, [], 0)
         await place.scheduler.wait(lambda: nothing in place.scheduler.told)
         await place.send(1, 8)  # under the numbers of the new one
         await place.prepared(1)

@@ -75,7 +75,7 @@ class Batching:
 
     @property
     def busy(self) -> bool:
-        """Is there anything to do, or being done, for the library?"""
+        """Is there anything to do, or being done?"""
         return bool(self._queue or self._suspects or self._batches)
 
     def ask(self, task: EmbedTask) -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from actors.batching import Batching, SendBatch
-from actors.messages import ClassStatus, EmbedTask, Pull, Upstream
-from actors.scheduling import SchedulerCore, SendGrant
+from actors.messages import ASKS, AskCaption, ClassStatus, EmbedTask, Pull, Saying, Upstream
+from actors.scheduling import DIED, SchedulerCore, SendGrant, SendSaying
 from runtime.blame import PROOF
 
 SETTLE_S = 10.0
@@ -288,6 +288,85 @@ def test_status_counts_what_waits_what_is_out_and_how_long_the_device_was_leased
         ClassStatus("face", 1, 0, open=False, reason="the catalog has not said what comes first"),
     ]
     assert (status.leases, status.busy_s) == (1, 2.5)
+
+
+# ── asks ────────────────────────────────────────────────────────────────────────────────────
+
+ASK = AskCaption(7, 3, b"d" * 32, 640, 480, "sketch")
+ASKED = EmbedTask(ASKS + 1, 3, b"d" * 32, 640, 480, pack="sketch")
+
+
+@pytest.fixture
+def asked():
+    """All classes, and nobody has said what is upstream: only embeddings may have the device."""
+    return Desk("embed", "face", "caption")
+
+
+def test_who_asks_for_a_caption_waits_for_no_class(asked):
+    assert asked.core.asked("gateway", 1, ASK, 0.0) == [SendBatch("caption", 1, 1, [ASKED])]
+    assert asked.core.worker_prepared("caption", 1, 0.0) == [SendGrant("caption", 1, 1)]
+
+
+def test_an_ask_waits_for_the_batch_that_runs_and_for_no_other(asked):
+    asked.arrive("embed", *range(1, 13), now=0.0)
+    grant = asked.granted("embed", 1, now=0.0)
+    asked.core.asked("gateway", 1, ASK, 0.0)
+    assert asked.core.worker_prepared("embed", 2, 0.0) == []
+    assert asked.core.worker_prepared("caption", 1, 0.0) == []
+    assert SendGrant("caption", 1, 2) in asked.release(grant, 0.5)
+
+
+def test_an_ask_is_sent_to_a_worker_that_has_no_room(asked):
+    asked.core.upstream_is(QUIET, 0.0)
+    asked.core.tick(20.0)
+    asked.arrive("caption", *range(1, 13), now=20.0)
+    assert asked.core.asked("gateway", 1, ASK, 20.0) == [SendBatch("caption", 4, 1, [ASKED])]
+
+
+def test_what_is_said_goes_to_who_asked_under_its_own_number(asked):
+    asked.core.asked("gateway", 1, ASK, 0.0)
+    assert asked.core.said(Saying(ASKED.id, "two")) == [SendSaying("gateway", Saying(7, "two"))]
+    last = Saying(ASKED.id, "two red", done=True)
+    (told,) = asked.core.said(last)
+    assert told.saying == Saying(7, "two red", done=True)
+    assert asked.core.said(last) == []  # it is over
+
+
+def test_an_ask_dies_with_its_worker_and_who_asked_is_told(asked):
+    asked.core.asked("gateway", 1, ASK, 0.0)
+    effects = asked.core.worker_died("caption", 1, [ASKED.id], 1.0)
+    assert effects == [SendSaying("gateway", Saying(7, "", done=True, error=DIED))]
+    asked.pull("caption", 2, 2.0)
+    assert asked.core.tick(20.0) == []
+
+
+def test_an_ask_that_no_worker_has_yet_waits_for_one():
+    core = core_of("embed", "caption")
+    assert core.asked("gateway", 1, ASK, 0.0) == []
+    assert core.worker_pulls("caption", 1, Pull("caption", 2, [], 0), 5.0) == [
+        SendBatch("caption", 1, 1, [ASKED])
+    ]
+
+
+def test_nobody_works_for_who_is_gone():
+    core = core_of("embed", "caption")
+    core.asked("gateway", 1, ASK, 0.0)
+    core.asker_gone("gateway", 1)
+    assert core.worker_pulls("caption", 1, Pull("caption", 2, [], 0), 5.0) == []
+    assert core.said(Saying(ASKED.id, "two")) == []
+
+
+def test_what_an_ask_did_well_is_no_proof_of_a_worker(asked):
+    """It is no picture that could be given to its successor: nobody knows whether it still is."""
+    asked.core.asked("gateway", 1, ASK, 0.0)
+    (grant,) = asked.core.worker_prepared("caption", 1, 0.0)
+    asked.release(grant, 1.0)
+    asked.core.upstream_is(QUIET, 0.0)
+    asked.core.tick(20.0)
+    asked.arrive("caption", *range(1, 5), now=20.0)
+    asked.core.worker_died("caption", 1, [1, 2], 21.0)
+    (batch,) = asked.pull("caption", 2, 30.0)
+    assert {each.id for each in batch.tasks} == {3, 4}
 
 
 # ── all of it, in any order ─────────────────────────────────────────────────────────────────

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from actors.messages import (
+    ASKS,
     Batch,
     Committed,
     EmbedTask,
@@ -18,6 +19,7 @@ from actors.messages import (
     Pull,
     Released,
     Results,
+    Saying,
     Skipped,
 )
 from actors.settings import WorkerSettings
@@ -306,8 +308,11 @@ async def test_who_has_nothing_to_do_for_a_while_gives_its_memory_back(monkeypat
         place.worker._worked_at -= 3600
         await place.send(2, 4)
         await place.prepared(2)
-        place.worker._let_go()  # a batch waits for its lease
+        place.worker.may_compute.clear()
         await place.grant(2)
+        await anyio.wait_all_tasks_blocked()
+        place.worker._let_go()  # it computes
+        place.worker.may_compute.set()
         await place.released(2)
         await place.committed(4)
         await anyio.wait_all_tasks_blocked()
@@ -315,6 +320,68 @@ async def test_who_has_nothing_to_do_for_a_while_gives_its_memory_back(monkeypat
         place.worker._worked_at -= 3600
         with pytest.raises(RecycleMe, match="nothing was to be done"):
             place.worker._let_go()
+
+
+async def test_a_batch_that_has_waited_as_long_goes_back_and_takes_the_model_with_it(monkeypatch):
+    async with working() as place:
+        monkeypatch.setattr(place.worker, "idle_s", 3600.0)
+        await place.send(1, 2)
+        await place.prepared(1)
+        place.worker._let_go()
+        place.worker._worked_at -= 3600
+        with pytest.raises(RecycleMe, match="nothing was to be done"):
+            place.worker._let_go()
+
+
+# ── asks ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Telling(Counting):
+    """Says two words of an ask, and never has a result for it."""
+
+    def compute(self, ready):
+        assert self.may_compute.wait(10)
+        for task in ready.tasks:
+            if task.asked:
+                self.say(task, "two")
+                self.say(task, "two words", done=True)
+        return [Skipped(each.id, "") for each in ready.tasks if not each.asked]
+
+
+async def test_an_ask_is_answered_word_by_word_and_the_catalog_never_hears_of_it():
+    async with working(Telling) as place:
+        await place.send(1, ASKS + 2)
+        await place.prepared(1)
+        await place.grant(1)
+        await place.released(1)
+        assert place.scheduler.heard(Saying) == [
+            Saying(ASKS + 2, "two"),
+            Saying(ASKS + 2, "two words", done=True),
+        ]
+        await place.send(2, 4)
+        await place.prepared(2)
+        await place.grant(2)
+        await place.committed(4)
+        assert list(place.catalog.results) == [4]
+        assert len(place.worker._puller) == 0
+
+
+async def test_an_ask_is_read_although_enough_is_read_ahead():
+    async with working(Telling) as place:
+        for number in range(1, AHEAD + 1):
+            await place.send(number, 2 * number)
+        await place.prepared(*range(1, AHEAD + 1))
+        await place.send(AHEAD + 1, ASKS + 2)
+        await place.prepared(AHEAD + 1)
+
+
+async def test_who_asked_for_what_cannot_be_read_is_told_why():
+    async with working(Telling) as place:
+        await place.send(1, ASKS + 1)
+        await place.prepared(1)
+        assert place.scheduler.heard(Saying) == [Saying(ASKS + 1, "", done=True, error="odd")]
+        assert len(place.worker._puller) == 0
+        assert place.catalog.results == {}
 
 
 # ── who comes and goes ──────────────────────────────────────────────────────────────────────

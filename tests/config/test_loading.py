@@ -216,6 +216,9 @@ def test_every_setting_can_come_from_the_environment(place):
         "faces.pack": "yunet",
         "faces.spool": "0.5",
         "faces.buckets": "2, 16",
+        "captions.pack": "blip",
+        "captions.buckets": "1, 2",
+        "captions.idle": "30",
         "scheduler.settle": "0",
         "model.pack": "clip-b32",
         "model.search": "/packs",
@@ -236,6 +239,8 @@ def test_every_setting_can_come_from_the_environment(place):
     settings = place.load(**{name: texts[key] for name, key in names.items()})
     assert settings.embed.buckets == (1, 4)
     assert settings.faces.buckets == (2, 16)
+    assert settings.captions.buckets == (1, 2)
+    assert (settings.captions.pack, settings.captions.idle) == ("blip", 30.0)
     assert settings.scheduler.settle == 0
     assert settings.ingest.watch is False
     assert settings.model.search == (Path("/packs"),)
@@ -338,6 +343,7 @@ def test_an_unknown_key_names_its_file_and_the_nearest_right_one(place):
         ("embed.buckets = [8, 1]", "`embed.buckets` must ascend, not [8, 1]"),
         ("embed.buckets = [1, 1]", "`embed.buckets` must ascend, not [1, 1]"),
         ("faces.buckets = [8, 1]", "`faces.buckets` must ascend, not [8, 1]"),
+        ("captions.buckets = [8, 1]", "`captions.buckets` must ascend, not [8, 1]"),
         (
             "scheduler.settle = -1",
             "`scheduler.settle` must be a number of seconds, at most a year, not -1",
@@ -479,6 +485,9 @@ VALUES = {
     "faces.pack": st.sampled_from(["", "yunet"]),
     "faces.spool": st.floats(0, 1000),
     "faces.buckets": BUCKETS,
+    "captions.pack": st.sampled_from(["", "blip"]),
+    "captions.buckets": BUCKETS,
+    "captions.idle": st.floats(0.5, 1000),
     "scheduler.settle": SECONDS,
     "model.pack": st.from_regex(r"[a-z][a-z0-9._+-]*", fullmatch=True),
     "model.hub": st.sampled_from(["http://hub", "https://hub.example:8000/models/"]),

@@ -13,6 +13,7 @@ def test_a_single_node_starts_the_whole_tree(name):
         "scheduler",
         "embed",
         "face",
+        "caption",
         "ingest",
         "decode",
         "text",

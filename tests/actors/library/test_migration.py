@@ -190,13 +190,14 @@ async def test_a_half_copy_never_bears_the_name_of_a_whole_one(
     catalog: Catalog, tmp_path: Path, next_version
 ):
     await catalog.close()
-    (tmp_path / "catalog.sqlite.before-4.partial").write_bytes(b"half a copy")
+    half = tmp_path / f"catalog.sqlite.before-{VERSION + 1}.partial"
+    half.write_bytes(b"half a copy")
     next_version()
     await catalog.open()
     assert rows(tmp_path / f"catalog.sqlite.before-{VERSION + 1}", "PRAGMA integrity_check") == [
         ("ok",)
     ]
-    assert not (tmp_path / "catalog.sqlite.before-4.partial").exists()
+    assert not half.exists()
     await catalog.writer.dispose()
     await catalog.reader.close()
     await catalog.open()

@@ -173,15 +173,27 @@ def tree(
     def group(name: str, *children: ChildSpec) -> GroupSpec:
         return GroupSpec(name=name, children=children, intensity=intensity, backoff=backoff)
 
-    workers_of: dict[Class, type[WorkerSettings]] = {
-        "embed": EmbedSettings,
-        "face": FaceSettings,
-        "caption": CaptionSettings,
-    }
-    idle_s: dict[Class, float] = {"caption": settings.captions.idle}
     intensity = Intensity(settings.runtime.restarts, settings.runtime.period)
     backoff = Backoff(settings.runtime.backoff, settings.runtime.backoff_cap)
     pack_dir = str(pack.directory)
+    common: dict[str, Any] = {
+        "pack": pack_dir,
+        "derived": derived,
+        "device": device,
+        "threads": settings.device.threads,
+        "folders": folders,
+        "database": place,
+    }
+    devoted: dict[Class, WorkerSettings] = {
+        "embed": EmbedSettings(buckets=classes["embed"], **common),
+        "face": FaceSettings(buckets=classes["face"], **common),
+        "caption": CaptionSettings(
+            buckets=classes["caption"],
+            idle_s=settings.captions.idle,
+            batch_s=settings.captions.deadline,
+            **common,
+        ),
+    }
     return GroupSpec(
         name="root",
         intensity=intensity,
@@ -202,23 +214,8 @@ def tree(
                     nice=BACKGROUND,
                 ),
                 *(
-                    child(
-                        name,
-                        told(
-                            pack_dir,
-                            derived,
-                            classes[name],
-                            device,
-                            settings.device.threads,
-                            folders,
-                            place,
-                            idle_s.get(name),
-                        ),
-                        "catalog",
-                        "scheduler",
-                        nice=BACKGROUND,
-                    )
-                    for name, told in workers_of.items()
+                    child(name, told, "catalog", "scheduler", nice=BACKGROUND)
+                    for name, told in devoted.items()
                 ),
             ),
             group(

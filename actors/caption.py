@@ -29,20 +29,24 @@ if TYPE_CHECKING:
 
     from actors.describer import Describer
 
-IDLE_S = 60.0
-
 
 class Caption(Worker["Describer", "NDArray[np.float32]"]):
     Settings: ClassVar[Any] = CaptionSettings
+    settings: CaptionSettings
     kind = "caption"
     eager = False
-    idle_s = IDLE_S
     window = 2  #: a batch takes seconds, and whoever asks for a caption waits behind one of them
+
+    async def on_start(self) -> None:
+        self.idle_s = self.settings.idle_s
+        await super().on_start()
 
     def load(self, pack: Pack) -> "Describer":
         from actors.describer import Describer  # noqa: PLC0415 - a start would wait for it
 
-        return Describer.open(pack, self.settings.device, self.settings.threads)
+        return Describer.open(
+            pack, self.settings.device, self.settings.threads, batch_s=self.settings.batch_s
+        )
 
     def read(
         self, loaded: "Describer", tasks: list[EmbedTask]

@@ -24,8 +24,10 @@ class Describer:
         self.batch_s = BATCH_S  #: what one batch may take
 
     @classmethod
-    def open(cls, pack: Pack, device: str, threads: int) -> Self:
+    def open(cls, pack: Pack, device: str, threads: int, *, batch_s: float = BATCH_S) -> Self:
         """Load and warm it; on the CPU where *device* cannot be used.
+
+        A batch may take *batch_s* seconds, or more where the model is slow.
 
         Raises:
             ModelsError: it cannot be, or not even a batch of one fits.
@@ -38,7 +40,7 @@ class Describer:
                 describer._captioner.warm_up()
         except OutOfMemory as error:
             describer._fit.shrink(error)
-        describer.batch_s = budget_s(time.monotonic() - begin)
+        describer.batch_s = budget_s(time.monotonic() - begin, batch_s)
         describer._captioner.limit(BREAK_OFF * describer.batch_s)
         return describer
 

@@ -62,9 +62,9 @@ def on_device(open_on: Callable[[str], T], device: str) -> T:
         return open_on(CPU)
 
 
-def budget_s(warm_s: float) -> float:
+def budget_s(warm_s: float, least_s: float = BATCH_S) -> float:
     """Seconds that one batch may take, of a model that ran every size once in *warm_s*."""
-    return max(BATCH_S, SLOWER * warm_s)
+    return max(least_s, SLOWER * warm_s)
 
 
 class Fit:

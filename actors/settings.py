@@ -46,7 +46,6 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     threads: int = 1  #: on the CPU
     folders: list[str] = []  #: where packs lie, for one that is built beside it
     database: str = ""  #: file of the catalog, which tells who serves
-    idle_s: float | None = None  #: without work for so long, give the memory back; None: as usual
 
 
 class EmbedSettings(WorkerSettings, frozen=True):
@@ -58,7 +57,8 @@ class FaceSettings(WorkerSettings, frozen=True):
 
 
 class CaptionSettings(WorkerSettings, frozen=True):
-    pass
+    idle_s: float = 60.0  #: without work for so long, the memory goes back
+    batch_s: float = 180.0  #: seconds that a batch may take; more where the model is slow
 
 
 class IngestSettings(msgspec.Struct, frozen=True):

@@ -126,8 +126,6 @@ class Worker(Actor, Generic[L, D]):
         self._packs = Packs(
             self.settings.folders, self.settings.pack, self.settings.database, self.kind
         )
-        if self.settings.idle_s is not None:
-            self.idle_s = self.settings.idle_s
         self._loaded: dict[str, L] = {}  # by name of the pack
         self._first = ""  # name of the pack of tasks that name none
         if self.eager:

@@ -108,6 +108,7 @@ class Captions(Part, frozen=True):
 
     pack: MaybeName = ""  #: pack a new library begins with; "": that of [model], if it can describe
     buckets: Buckets = (1, 4)  #: batch sizes in photos, ascending
+    deadline: Seconds = 180.0  #: a batch that takes longer is broken off
     idle: Seconds = 60.0  #: without a photo to describe before the model's memory goes back
 
 

@@ -74,6 +74,7 @@ SORE: Final = {
     "scheduler": ("scheduler.granted",),
     "embed": ("embed.begun", "embed.begun", "embed.done", "outbox.send", "outbox.answered"),
     "face": ("face.begun", "face.begun", "face.done", "outbox.send", "outbox.answered"),
+    "caption": ("caption.begun", "caption.word", "caption.done", "outbox.send", "outbox.answered"),
     "decode": ("decode.begun", "decode.begun", "decode.begun", "outbox.send", "outbox.answered"),
 }
 

@@ -219,6 +219,7 @@ def test_every_setting_can_come_from_the_environment(place):
         "captions.pack": "blip",
         "captions.buckets": "1, 2",
         "captions.idle": "30",
+        "captions.deadline": "20",
         "scheduler.settle": "0",
         "model.pack": "clip-b32",
         "model.search": "/packs",
@@ -241,6 +242,7 @@ def test_every_setting_can_come_from_the_environment(place):
     assert settings.faces.buckets == (2, 16)
     assert settings.captions.buckets == (1, 2)
     assert (settings.captions.pack, settings.captions.idle) == ("blip", 30.0)
+    assert settings.captions.deadline == 20.0
     assert settings.scheduler.settle == 0
     assert settings.ingest.watch is False
     assert settings.model.search == (Path("/packs"),)
@@ -488,6 +490,7 @@ VALUES = {
     "captions.pack": st.sampled_from(["", "blip"]),
     "captions.buckets": BUCKETS,
     "captions.idle": st.floats(0.5, 1000),
+    "captions.deadline": st.floats(0.5, 1000),
     "scheduler.settle": SECONDS,
     "model.pack": st.from_regex(r"[a-z][a-z0-9._+-]*", fullmatch=True),
     "model.hub": st.sampled_from(["http://hub", "https://hub.example:8000/models/"]),

@@ -231,11 +231,6 @@ class Kept:
     def shape(self) -> tuple[int, ...]:
         return tuple(self.value.shape())
 
-    def fetch(self) -> Array:
-        """A copy of it."""
-        array: Array = self.value.numpy()
-        return array
-
 
 class Session:
     """A loaded graph.  Made by `open`.

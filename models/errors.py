@@ -125,6 +125,7 @@ class OutOfMemory(ModelsError):
     def __init__(self, file: Path, rows: int, reason: str) -> None:
         self.file = file
         self.rows = rows
+        self.reason = reason
         super().__init__(f"{file}: no memory for a batch of {rows}: {reason}")
 
 

@@ -24,19 +24,39 @@ Unknown here: orientation and colour profiles.  Thumbnails are upright sRGB alre
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 from models.errors import PictureBroken, ThumbnailBroken
-from models.pack import ImageGraph
+from models.pack import Channels, Colour, Layout, Resample
 
 #: Upright, 8 bits a channel: a Pillow image of any mode, or RGB uint8 [height, width, 3].
 Picture = Image.Image | NDArray[np.uint8]
 
 Size = tuple[int, int]  #: width and height in pixels, upright
+
+
+class Frame(Protocol):
+    """How a graph wants its pictures, as every section of a pack says it."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def resize(self) -> Literal["shortest", "squash"]: ...
+    @property
+    def resample(self) -> Resample: ...
+    @property
+    def mean(self) -> Channels: ...
+    @property
+    def std(self) -> Channels: ...
+    @property
+    def colour(self) -> Colour: ...
+    @property
+    def layout(self) -> Layout: ...
+
 
 #: Long sides of the thumbnails that every photo has.  They never enlarge.
 SMALL: Final = 256
@@ -84,7 +104,7 @@ def open_thumbnail(path: Path, size: int) -> Image.Image:
         raise ThumbnailBroken(path, str(error) or type(error).__name__) from error
 
 
-def fit(picture: Picture, graph: ImageGraph, upright: Size | None = None) -> Image.Image:
+def fit(picture: Picture, graph: Frame, upright: Size | None = None) -> Image.Image:
     """*picture* as RGB of *graph*'s size: shorter side to it and centre crop, or squashed.
 
     *upright* is the width and height of the original that *picture* is a thumbnail of; where it
@@ -118,7 +138,7 @@ def fit(picture: Picture, graph: ImageGraph, upright: Size | None = None) -> Ima
 
 def prepare(
     pictures: Sequence[Picture],
-    graph: ImageGraph,
+    graph: Frame,
     dtype: DTypeLike = np.float32,
     originals: Sequence[Size] | None = None,
 ) -> NDArray[Any]:

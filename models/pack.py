@@ -231,6 +231,13 @@ class Caption(Section, frozen=True):
             raise ValueError(f"graphs of {self.kind} are {', '.join(CAPTION_GRAPHS[self.kind])}")
         if not self.begin:
             raise ValueError("begin must have an id: the decoder needs something to go on from")
+        if self.shortest >= self.longest:
+            raise ValueError("shortest must leave room below longest for the id that ends it")
+
+    @property
+    def layout(self) -> Layout:
+        """That of every captioner there is."""
+        return "NCHW"
 
 
 class Manifest(Section, frozen=True):

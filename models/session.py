@@ -18,9 +18,13 @@ Four habits of onnxruntime decide its shape:
 So onnxruntime is imported by the first session and not by this module, and processes that only
 need the types here start without it.  One session may be run from several threads.
 
-Rejected: IOBinding, which pays where tensors stay on the device between runs (captions), not for
-150 kB in and 2 kB out.  Also rejected: keeping the optimised graph on disk, which is valid for one
-version, provider and processor only, and saves a second.
+A caption is written in many runs, and what one of them leaves for the next would cross to the
+device and back each time: 42 MB a photo.  `Session.run_kept` leaves it where it was computed, by
+IOBinding, and `Session.take` picks rows of it there.  The CPU goes the same way: it costs nothing.
+
+Rejected: IOBinding for all runs, which pays nothing for 150 kB in and 2 kB out.  Also rejected:
+keeping the optimised graph on disk, which is valid for one version, provider and processor only,
+and saves a second.
 """
 
 import contextlib
@@ -30,6 +34,7 @@ import io
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -82,6 +87,17 @@ PROBE = (
     b"b\x19\n\x07product\x12\x0e\n\x0c\x08\x01\x12\x08\n\x02\x08\x02\n\x02\x08\x02"
     b"B\x04\n\x00\x10\r"
 )
+
+#: A graph of one node, y = Gather(x, rows) along the first axis, for x of any shape; each %c is
+#: its element type.  IR version 8, opset 13.
+TAKE = (
+    b'\x08\x08:@\n\x14\n\x01x\n\x04rows\x12\x01y"\x06Gather\x12\x04take'
+    b"Z\t\n\x01x\x12\x04\n\x02\x08%cZ\x0c\n\x04rows\x12\x04\n\x02\x08\x07"
+    b"b\t\n\x01y\x12\x04\n\x02\x08%cB\x04\n\x00\x10\r"
+)
+
+#: TensorProto.DataType of what is kept on a device, by its name in onnxruntime.
+KEPT = {"tensor(float)": 1, "tensor(float16)": 10}
 
 #: How the memory errors of onnxruntime, CUDA and cuBLAS read.
 NO_MEMORY = ("failed to allocate memory", "out of memory", "alloc_failed", "bad_alloc")
@@ -205,6 +221,17 @@ def plan(rows: int, buckets: Sequence[int]) -> list[tuple[int, int]]:
     return runs
 
 
+class Kept:
+    """A tensor of float32 or float16 that stays on the device that computed it."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.value.shape())
+
+
 class Session:
     """A loaded graph.  Made by `open`.
 
@@ -216,6 +243,7 @@ class Session:
     ) -> None:
         self._inner = inner
         self.limit_s = limit_s  #: may be changed between runs
+        self.until: float | None = None  #: on the monotonic clock; no run goes on after it
         self.path = path
         self.device = device
         self.inputs = {port.name: port for port in _ports(inner.get_inputs(), path)}
@@ -289,34 +317,94 @@ class Session:
             ModelBroken: the graph refused these inputs, or failed.
         """
         names = list(self.outputs if wanted is None else wanted)
+        with self._guarded(feeds.values()) as options:
+            outputs = self._inner.run(names, dict(feeds), options)
+        return dict(zip(names, outputs, strict=True))
+
+    def run_kept(
+        self, feeds: Mapping[str, Array | Kept], *, fetched: Sequence[str], kept: Sequence[str]
+    ) -> tuple[dict[str, Array], dict[str, Kept]]:
+        """Run the graph once; the outputs *fetched* come back, those *kept* stay on the device.
+
+        Feeds may have been kept by any session of this device.
+
+        Raises:
+            OutOfMemory, DeviceLost, RanTooLong, ModelBroken: as `run`.
+        """
+        with self._guarded(feeds.values()) as options:
+            binding = self._inner.io_binding()
+            for name, feed in feeds.items():
+                if isinstance(feed, Kept):
+                    binding.bind_ortvalue_input(name, feed.value)
+                else:
+                    binding.bind_cpu_input(name, feed)
+            kind, _, ordinal = self.device.partition(":")
+            for name in fetched:
+                binding.bind_output(name, "cpu")
+            for name in kept:
+                binding.bind_output(name, kind, int(ordinal))
+            self._inner.run_with_iobinding(binding, options)
+            values = binding.get_outputs()
+            arrays = {name: value.numpy() for name, value in zip(fetched, values, strict=False)}
+        left = map(Kept, values[len(fetched) :])
+        return arrays, dict(zip(kept, left, strict=True))
+
+    def take(self, values: Mapping[str, Kept], rows: NDArray[np.int64]) -> dict[str, Kept]:
+        """*rows* of each of *values*, which were kept by sessions of this device.
+
+        Raises:
+            OutOfMemory, DeviceLost, ModelBroken: as `run`.
+        """
+        taken: dict[str, Kept] = {}
+        kind, _, ordinal = self.device.partition(":")
+        with self._guarded([rows]):
+            for name, kept in values.items():
+                taker = _taker(self.device, kept.value.data_type())
+                binding = taker.io_binding()
+                binding.bind_ortvalue_input("x", kept.value)
+                binding.bind_cpu_input("rows", rows)
+                binding.bind_output("y", kind, int(ordinal))
+                taker.run_with_iobinding(binding)
+                taken[name] = Kept(binding.get_outputs()[0])
+        return taken
+
+    @contextlib.contextmanager
+    def _guarded(self, feeds: Iterable[Array | Kept]) -> Iterator[Any]:
+        """Options for one run, whose failures become ours."""
         late = threading.Event()
         try:
             with self._limited(late) as options:
-                outputs = self._inner.run(names, dict(feeds), options)
+                yield options
+        except RanTooLong:
+            raise
         except Exception as error:
             if LOST.search(str(error)):
                 raise DeviceLost(self.path, _first_line(error)) from error
             if late.is_set():
                 raise RanTooLong(self.path, self.limit_s or 0) from error
             if _is_memory(error):
-                rows = max((len(array) for array in feeds.values() if array.ndim), default=0)
+                rows = max((feed.shape[0] for feed in feeds if len(feed.shape)), default=0)
                 raise OutOfMemory(self.path, rows, _first_line(error)) from error
             raise ModelBroken(self.path, f"did not run: {_first_line(error)}") from error
-        return dict(zip(names, outputs, strict=True))
 
     @contextlib.contextmanager
     def _limited(self, late: threading.Event) -> Iterator[Any]:
         """Options for one run, which end it at the limit and then set *late*."""
-        if self.limit_s is None:
+        limits = [] if self.limit_s is None else [self.limit_s]
+        if self.until is not None:
+            limits.append(self.until - time.monotonic())
+        if not limits:
             yield None
             return
+        if min(limits) <= 0:
+            raise RanTooLong(self.path, self.limit_s or 0)
         options = _runtime().RunOptions()
 
         def end() -> None:
             late.set()
             options.terminate = True
 
-        timer = threading.Timer(self.limit_s, end)
+        timer = threading.Timer(min(limits), end)
         timer.daemon = True
         timer.start()
         try:
@@ -416,6 +504,20 @@ def _cuda_options(ordinal: int, memory_mib: int | None) -> dict[str, str]:
     if memory_mib is not None:
         options["gpu_mem_limit"] = str(memory_mib << 20)
     return options
+
+
+@functools.cache
+def _taker(device: str, kind: str) -> Any:
+    """`TAKE` on *device* for tensors of *kind*."""
+    ort = _runtime()
+    options = _options(ort, threads=1, spinning=False)
+    name, _, ordinal = device.partition(":")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if name == "cuda":
+        _preload()
+        providers.insert(0, (CUDA, _cuda_options(int(ordinal), None)))
+    element = KEPT[kind]
+    return ort.InferenceSession(TAKE % (element, element), options, providers, enable_fallback=0)
 
 
 @functools.cache

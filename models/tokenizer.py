@@ -103,7 +103,7 @@ class Tokenizer:
         Raises:
             ModelBroken: the file is missing or the library refuses it.
         """
-        inner = _library(path)
+        inner = load_library(path)
         special = inner.encode("a").special_tokens_mask
         closing = next((i for i, flag in enumerate(reversed(special)) if not flag), len(special))
 
@@ -182,13 +182,18 @@ def id_of(tokenizer_json: Path, token: str) -> int:
     Raises:
         ModelBroken: the file is missing or refused, or has no such token.
     """
-    found: int | None = _library(tokenizer_json).token_to_id(token)
+    found: int | None = load_library(tokenizer_json).token_to_id(token)
     if found is None:
         raise ModelBroken(tokenizer_json, f"expected a token {token!r}: there is none")
     return found
 
 
-def _library(path: Path) -> Any:
+def load_library(path: Path) -> Any:
+    """The tokenizers library's own object of a `tokenizer.json`, which pads and cuts nothing.
+
+    Raises:
+        ModelBroken: the file is missing or the library refuses it.
+    """
     from tokenizers import Tokenizer as Inner  # noqa: PLC0415 - CLIP packs start without it
 
     try:

@@ -182,7 +182,9 @@ def test_a_run_that_takes_too_long_is_broken_off(graphs, tmp_path):
     begin = time.monotonic()
     with pytest.raises(RanTooLong, match=r"slow\.onnx: a run did not end within 0\.02 s") as caught:
         opened.run(x)
-    assert time.monotonic() - begin < 2
+    with pytest.raises(RanTooLong, match="did not end within"):
+        opened.run_kept(x, fetched=[], kept=["y"])
+    assert time.monotonic() - begin < 4
     assert caught.value.fault == "worker"
     opened.limit_s = 60
     assert opened.run(x)["y"].shape == (500, 500)
@@ -252,6 +254,68 @@ def test_a_gpu_that_computes_otherwise_than_the_cpu_is_refused(graphs, tmp_path,
 def test_a_gpu_that_rounds_otherwise_is_taken(graphs, tmp_path):
     session = unwell(graphs, tmp_path, factor=1.001)
     session.check_against_cpu("pixels", pixels(2), "embedding")
+
+
+def adder(graphs, path, dtype=TensorProto.FLOAT):
+    """y = x + x, for whatever rows and columns."""
+    return graphs.save(
+        path,
+        [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("Neg", ["x"], ["z"])],
+        [("x", dtype, ("n", "m"))],
+        [("y", dtype, ("n", "m")), ("z", dtype, ("n", "m"))],
+        {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("element", "dtype"), [(TensorProto.FLOAT, np.float32), (TensorProto.FLOAT16, np.float16)]
+)
+def test_what_is_kept_is_fed_again_and_rows_of_it_are_taken(graphs, tmp_path, element, dtype):
+    session = Session.open(adder(graphs, tmp_path / "add.onnx", element))
+    x = np.arange(6, dtype=dtype).reshape(3, 2)
+    fetched, kept = session.run_kept({"x": x}, fetched=["z"], kept=["y"])
+    assert np.array_equal(fetched["z"], -x)
+    assert kept["y"].shape == (3, 2)
+    taken = session.take(kept, np.array([2, 0, 2, 2]))
+    fetched, nothing = session.run_kept({"x": taken["y"]}, fetched=["y"], kept=[])
+    assert np.array_equal(fetched["y"], 4 * x[[2, 0, 2, 2]])
+    assert nothing == {}
+
+
+def test_what_is_kept_outlives_what_it_was_computed_of(graphs, tmp_path):
+    session = Session.open(adder(graphs, tmp_path / "add.onnx"))
+    values = [
+        session.run_kept({"x": np.full((50, 40), float(each), np.float32)}, fetched=[], kept=["y"])
+        for each in range(20)
+    ]
+    del session
+    for each, (_, kept) in enumerate(values):
+        assert (kept["y"].value.numpy() == 2 * each).all()
+
+
+def test_nothing_wide_is_something_to_keep(graphs, tmp_path):
+    session = Session.open(adder(graphs, tmp_path / "add.onnx"))
+    _, kept = session.run_kept({"x": np.zeros((3, 0), np.float32)}, fetched=[], kept=["y"])
+    assert session.take(kept, np.array([1]))["y"].shape == (1, 0)
+
+
+def test_rows_that_are_not_there_cannot_be_taken(graphs, tmp_path):
+    session = Session.open(adder(graphs, tmp_path / "add.onnx"))
+    _, kept = session.run_kept({"x": np.zeros((3, 2), np.float32)}, fetched=[], kept=["y"])
+    with pytest.raises(ModelBroken, match=r"add\.onnx: did not run: .*idx=7"):
+        session.take(kept, np.array([7]))
+
+
+def test_no_run_begins_after_its_time(graphs, tmp_path):
+    session = Session.open(adder(graphs, tmp_path / "add.onnx"))
+    x = np.zeros((1, 1), np.float32)
+    session.until = time.monotonic() - 1
+    with pytest.raises(RanTooLong):
+        session.run({"x": x})
+    with pytest.raises(RanTooLong):
+        session.run_kept({"x": x}, fetched=["y"], kept=[])
+    session.until = time.monotonic() + 60
+    assert session.run({"x": x})["y"].tolist() == [[0]]
 
 
 def test_only_what_is_wanted_comes_back(graphs, tmp_path):

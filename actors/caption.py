@@ -65,7 +65,8 @@ class Caption(Worker["Describer", "NDArray[np.float32]"]):
             size = thumbnail_for(loaded.size, task.width, task.height)
             path = thumbnail_path(derived, task.digest, size)
             try:
-                rows.append(loaded.prepare(open_thumbnail(path, loaded.size)))
+                picture = open_thumbnail(path, loaded.size)
+                rows.append(loaded.prepare(picture, (task.width, task.height)))
             except ThumbnailBroken:
                 # Whoever makes it again keeps what looks whole, which this may do.
                 with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from actors.fitted import BATCH_S, BREAK_OFF, Fit, budget_s, ends_with_device, on_device
 from models.errors import OutOfMemory, PictureBroken
-from models.image import Picture
+from models.image import Picture, Size
 from models.pack import Pack
 
 
@@ -44,13 +44,13 @@ class Describer:
         describer._captioner.limit(BREAK_OFF * describer.batch_s)
         return describer
 
-    def prepare(self, picture: Picture) -> NDArray[Any]:
-        """*picture* as a tensor of one row.
+    def prepare(self, picture: Picture, original: Size) -> NDArray[Any]:
+        """*picture*, a thumbnail of what is so wide and high, as a tensor of one row.
 
         Raises:
             PictureBroken: it has no pixels.
         """
-        return self._captioner.prepare([picture])
+        return self._captioner.prepare([picture], [original])
 
     def describe(
         self, tensor: NDArray[Any], said: Callable[[int, str], None]

@@ -274,11 +274,18 @@ def test_an_encoder_of_a_fixed_batch_gets_full_ones(tmp_path, monkeypatch, beams
     assert set(said) <= {0, 1, 2}
 
 
-def test_every_bucket_is_warmed_up(tmp_path, monkeypatch):
+def test_every_bucket_is_warmed_up_and_the_largest_to_its_end(tmp_path, monkeypatch):
     teller = captioner(tmp_path, beams=2)
-    seen = looked_at(teller, monkeypatch)
+    seen, read, reads = looked_at(teller, monkeypatch), teller._teller.decoder.read, []
+
+    def counted(words, memory):
+        reads.append(len(words))
+        return read(words, memory)
+
+    monkeypatch.setattr(teller._teller.decoder, "read", counted)
     teller.warm_up()
     assert seen == [1, 2, 4]
+    assert reads == [1, 2, 2, 2, 4, 4, 4] + [8] * 6
 
 
 @pytest.mark.parametrize("where", ["run_kept", "take"])

@@ -195,7 +195,8 @@ class Caption(Section, frozen=True):
     *kind* says how the graphs fit together.  blip: the encoder gives the keys and values of every
     layer's cross-attention, the decoder takes a past that may be empty.  vit-gpt2: the encoder
     gives hidden states, the decoder is a merged one.  florence2: the picture's features and the
-    words of *prompt* are encoded together, the decoder is a merged one too.
+    words of *prompt* are encoded together, the decoder is a merged one too.  Names and what else
+    is taken: `models.captions.decoder`.
     """
 
     kind: Literal["blip", "vit-gpt2", "florence2"]
@@ -220,7 +221,7 @@ class Caption(Section, frozen=True):
     shortest: Annotated[int, msgspec.Meta(ge=0)] = 0  #: ids at least, before it may end
     beams: Positive = 1
     no_repeat: Annotated[int, msgspec.Meta(ge=0)] = 0  #: no run of so many ids comes twice; 0: may
-    prompt: str = ""  #: what florence2 is asked
+    prompt: str = ""  #: what florence2 is asked, or one of its tasks: <CAPTION> …
     memory_mib: Positive | None = None  #: measured peak at the largest bucket
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ from models.pack import MANIFEST, Caption, Pack
 from models.session import AGREES, Array, Session, plan
 from models.tower import open_graph, sample_picture, spell
 
-#: Ids that are written of each bucket while warming up: a step without past and some with.
+#: Ids that are written of the smaller buckets while warming up: without past, and with one.
 WARM = 3
 
 
@@ -116,13 +116,16 @@ class Captioner:
     def warm_up(self) -> None:
         """Look at each bucket once, smallest first, and write a few ids.
 
+        At the largest as many as ever, so that what it takes is known: memory and time.
+
         Raises:
             OutOfMemory: a bucket does not fit; those before it do.
         """
         row = self.prepare([sample_picture(self.size)])
-        few = self._rules._replace(longest=WARM, shortest=WARM)
         for bucket in self.buckets:
-            self._tell(np.repeat(row, bucket, axis=0), bucket, few, self._caption.beams)
+            longest = self._rules.longest if bucket == self.buckets[-1] else WARM
+            rules = self._rules._replace(longest=longest, shortest=longest)
+            self._tell(np.repeat(row, bucket, axis=0), bucket, rules, self._caption.beams)
 
     def prepare(
         self, pictures: Sequence[Picture], originals: Sequence[Size] | None = None

@@ -75,6 +75,7 @@ def decoder(
     *,
     kind: int = FLOAT,
     noise: float = 0.0,
+    heads: Any = 1,
     rename: dict[str, str] | None = None,
     more: tuple[str, ...] = (),
 ) -> None:
@@ -99,7 +100,7 @@ def decoder(
             nodes.append(node("Identity", [f"new.{part}"], [f"now.{part}"]))
             continue
         past, present = names["past"] + part, names["present"] + part
-        inputs.append((past, kind, ("b", 1, "p", 1)))
+        inputs.append((past, kind, ("b", heads, "p", 1)))
         outputs.append((present, kind, ("b", 1, "t", 1)))
         if merged:
             with_past = node("Concat", [past, f"new.{part}"], ["both"], axis=2)
@@ -230,13 +231,22 @@ def captioner_pack(
     dtype: int = FLOAT,
     batch: Any = "b",
     noise: float = 0.0,
+    heads: Any = 1,
     rename: dict[str, str] | None = None,
     more: tuple[str, ...] = (),
     **changes: Any,
 ) -> Pack:
     """A pack of a captioner of *layout*; *changes* are those of its section."""
     path.mkdir(parents=True, exist_ok=True)
-    decoder(path / "decoder.onnx", layout, kind=dtype, noise=noise, rename=rename, more=more)
+    decoder(
+        path / "decoder.onnx",
+        layout,
+        kind=dtype,
+        noise=noise,
+        heads=heads,
+        rename=rename,
+        more=more,
+    )
     kind = "vit-gpt2" if layout == "pastless" else layout
     names = ["encoder", "decoder"]
     begin: tuple[int, ...] = (DEC,)

@@ -100,6 +100,7 @@ def test_padding_rows_leave_after_the_first_step():
     search = BeamSearch(3, rules(), beams=2, real=1)
     step = search.step(np.stack([Table(1).logits(row, ()) for row in range(3)]))
     assert set(step.pictures.tolist()) == {0}
+    assert search.written(0) == (step.ids[0],)
 
 
 @pytest.mark.parametrize("ids", [4, 5])
@@ -123,4 +124,4 @@ def test_a_caption_that_ends_does_not_count_its_end_as_a_word():
     assert search.step(logits).over
     (told,) = search.told()
     assert told is not None
-    assert told.ids == ()
+    assert told.ids == search.written(0) == ()

@@ -9,6 +9,7 @@ from PIL import Image
 
 from models.captions.captioner import Captioner, Written
 from models.errors import (
+    DeviceUnusable,
     ModelBroken,
     ModelsError,
     OutOfMemory,
@@ -24,6 +25,7 @@ from tests.models.captions.graphs import (
     GY,
     HALF,
     IDS,
+    INT64,
     QUOTE,
     RED,
     SCRIPT,
@@ -32,7 +34,10 @@ from tests.models.captions.graphs import (
     S,
     captioner,
     captioner_pack,
+    encoder,
+    node,
     picture,
+    save,
 )
 
 LAYOUTS = ["blip", "vit-gpt2", "florence2", "pastless"]
@@ -65,6 +70,7 @@ def answers(told):
         ("vit-gpt2", {"kind": "blip"}, "expected an output 'encoder_hidden_states'"),
         ("blip", {"kind": "vit-gpt2"}, "expected it to see 'encoder_hidden_states', found 'cross"),
         ("florence2", {"rename": {"inputs_embeds": "input_ids"}}, "wants 'input_ids', which no"),
+        ("blip", {"heads": "h"}, "does not tell how many heads 'past.0.key' has, nor how wide"),
         ("blip", {"size": 8}, r"expected 'pixel_values' to be \[n, 3, 8, 8\], found \[n, 3, 4, 4"),
     ],
 )
@@ -85,6 +91,49 @@ def test_halves_of_two_precisions_are_refused(tmp_path, layout):
     full.path("decoder.onnx").write_bytes(half.path("decoder.onnx").read_bytes())
     with pytest.raises(ModelBroken, match="to be float16, found float32"):
         Captioner.open(full)
+
+
+def bare_decoder(path, *seen):
+    """One that says the same of everything, in one row, and looks at *seen* for nothing."""
+    save(
+        path,
+        [node("Identity", ["same"], ["logits"])],
+        [("input_ids", INT64, ("b", "s")), *((name, FLOAT, shape) for name, shape in seen)],
+        [("logits", FLOAT, (1, IDS))],
+        {"same": np.zeros((1, IDS), np.float32)},
+    )
+
+
+def test_a_decoder_that_does_not_look_is_refused(tmp_path):
+    pack = captioner_pack(tmp_path)
+    bare_decoder(pack.path("decoder.onnx"))
+    with pytest.raises(
+        ModelBroken, match=r"'cross\.0\.key', and 'past\.0\.key', found 'input_ids'"
+    ):
+        Captioner.open(pack)
+
+
+def test_a_decoder_that_loses_rows_is_refused(tmp_path):
+    pack = captioner_pack(tmp_path, "vit-gpt2")
+    bare_decoder(pack.path("decoder.onnx"), ("encoder_hidden_states", ("b", SCRIPT, 1)))
+    teller = Captioner.open(pack)
+    with pytest.raises(ModelBroken, match=r"expected logits of 2 sequences, found \[1, 14\]"):
+        teller.caption(batch(picture(A), picture(A)))
+
+
+def test_a_picture_and_a_question_of_two_widths_are_refused(tmp_path):
+    pack = captioner_pack(tmp_path, "florence2")
+    encoder(pack.path("vision.onnx"), {"image_features": [SCRIPT // 2, 2]}, FLOAT)
+    with pytest.raises(ModelBroken, match="expected image_features of 1 columns"):
+        Captioner.open(pack)
+
+
+def test_a_device_that_begins_otherwise_than_the_cpu_is_refused(tmp_path):
+    teller = captioner(tmp_path, noise=4.0)
+    logits = teller._check_itself()
+    teller._check_against(logits, logits * 1.001)
+    with pytest.raises(DeviceUnusable, match=r"decoder\.onnx otherwise than the CPU: cosine -1"):
+        teller._check_against(logits, -logits)
 
 
 def test_ids_that_the_decoder_does_not_know_are_refused(tmp_path):
@@ -274,11 +323,18 @@ def test_an_encoder_of_a_fixed_batch_gets_full_ones(tmp_path, monkeypatch, beams
     assert set(said) <= {0, 1, 2}
 
 
-def test_every_bucket_is_warmed_up(tmp_path, monkeypatch):
+def test_every_bucket_is_warmed_up_and_the_largest_to_its_end(tmp_path, monkeypatch):
     teller = captioner(tmp_path, beams=2)
-    seen = looked_at(teller, monkeypatch)
+    seen, read, reads = looked_at(teller, monkeypatch), teller._teller.decoder.read, []
+
+    def counted(words, memory):
+        reads.append(len(words))
+        return read(words, memory)
+
+    monkeypatch.setattr(teller._teller.decoder, "read", counted)
     teller.warm_up()
     assert seen == [1, 2, 4]
+    assert reads == [1, 2, 2, 2, 4, 4, 4] + [8] * 6
 
 
 @pytest.mark.parametrize("where", ["run_kept", "take"])

@@ -36,13 +36,13 @@ from bench.system import ROOT, index_once, running
 from bench.towers import B32, image_tower, save, text_tower, write_immich, write_optimum
 from config.machine import inference_threads
 from models.clip import ImageTower, TextTower
+from models.configs import CLIP_MEAN, CLIP_STD
 from models.export.precision import reduce
 from models.faces.detector import FaceDetector
 from models.faces.letterbox import letterbox
 from models.faces.recogniser import FaceRecogniser
 from models.faces.yunet import OVERLAP, THRESHOLD
 from models.importing import import_pack
-from models.layouts import CLIP_MEAN, CLIP_STD
 from models.memory import measured
 from models.pack import Embed, ImageGraph, Manifest, Pack, Precision, TextGraph, pack_of
 from models.session import Session

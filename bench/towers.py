@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from models.configs import CLIP_MEAN, CLIP_STD
 from models.export.vocabulary import write_tokenizer
-from models.layouts import CLIP_MEAN, CLIP_STD
 
 OPSET = 17
 

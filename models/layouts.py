@@ -89,8 +89,7 @@ def read_layout(source: Path, precision: Precision | None = None) -> Folder:
         source,
         "expected a pack.toml, visual/ and textual/, detection/ or recognition/ with a model.onnx,"
         " onnx/ with vision_model.onnx and text_model.onnx, a captioner's encoder and decoder, or"
-        " one or two .onnx of faces; found "
-        + (f"{len(bare)} .onnx" if bare else "none of them"),
+        " one or two .onnx of faces; found " + (f"{len(bare)} .onnx" if bare else "none of them"),
     )
 
 

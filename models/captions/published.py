@@ -2,7 +2,7 @@
 
     blip        encoder.onnx, decoder.onnx     ours: nobody else publishes it in graphs
     vit-gpt2    encoder_model.onnx, decoder_model_merged.onnx     (Xenova's and others)
-    florence2   vision_encoder.onnx, embed_tokens.onnx, encoder_model.onnx, decoder_model_merged.onnx
+    florence2   vision_encoder.onnx, embed_tokens.onnx, and the two of ViT-GPT2
 
 All of them here or in onnx/, with transformers' configs beside: config.json says which model it is,
 preprocessor_config.json how pixels become its input, generation_config.json how it is meant to
@@ -168,8 +168,9 @@ def _files(folder: Path, kind: Kind, precision: Precision | None) -> tuple[str, 
                     folder / missing, f"expected one of the graphs of a {kind}: it is missing"
                 )
             return files
-    wanted = " or ".join(", ".join(f"{name}{suffix}.onnx" for name in NAMES[kind])
-                         for suffix in suffixes)
+    wanted = " or ".join(
+        ", ".join(f"{name}{suffix}.onnx" for name in NAMES[kind]) for suffix in suffixes
+    )
     raise PackBroken(folder, f"expected {wanted or f'graphs in {precision}'}")
 
 

@@ -66,7 +66,7 @@ def _parse(arguments: list[str] | None) -> Options:
     )
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("checkpoint", nargs="?", type=Path, help="folder of transformers")
-    parser.add_argument("--random-weights", action="store_true", help="of true size, knowing nothing")
+    parser.add_argument("--random-weights", action="store_true", help="which know nothing")
     parser.add_argument("--large", action="store_true", help="random weights of BLIP-large's sizes")
     parser.add_argument("--seed", type=int, default=0, help="of the random weights")
     parser.add_argument("--vocabulary", type=Path, help="default: the checkpoint's")

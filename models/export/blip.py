@@ -3,10 +3,11 @@
     encoder   `pixel_values` → `cross.{i}.key`, `cross.{i}.value` of each layer of the decoder
     decoder   `input_ids`, `past_len`, `past.{i}.*`, `cross.{i}.*` → `logits`, `present.{i}.*`
 
-What the decoder asks of a picture does not change from word to word, so the encoder computes it once
-and every step is handed it.  The past may be empty and the new ids may be several: one graph serves
-the first step and all that follow, where two branches behind an `If` would be one more thing that
-fewer bits break.  Only the last position's logits are computed, which is all that is ever read.
+What the decoder asks of a picture does not change from word to word, so the encoder computes it
+once and every step is handed it.  The past may be empty and the new ids may be several: one graph
+serves the first step and all that follow, where two branches behind an `If` would be one more thing
+that fewer bits break.  Only the last position's logits are computed, which is all that is ever
+read.
 
 The words' table is the last matrix too (the weights are tied).  It is written as a Gemm that reads
 the table as it lies, so that the file has it once; traced as transformers has it, a transposed copy
@@ -25,7 +26,7 @@ import math
 import tempfile
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -64,9 +65,9 @@ LARGE = BASE._replace(vision_width=1024, vision_layers=24, vision_heads=16)
 TINY = Shape(64, 16, 96, 2, 4, 64, 2, 4, 200)
 
 
-#: Gains of random weights, by parts of their names, the first that fits: a matrix of gain 1 keeps the
-#: length of what it maps.  What a layer says of the picture is a fifth of what comes in, or it would
-#: drown the words; and what it makes of the words is more than that, or each word would follow itself.
+#: Gains of random weights, by parts of their names, the first that fits: a matrix of gain 1 keeps
+#: the length of what it maps.  What a layer says of the picture is a fifth of what comes in, or it
+#: would drown the words; what it makes of the words is more, or each word would follow itself.
 GAINS = {
     "crossattention.output": 0.2,
     "attention.output": 0.3,
@@ -130,10 +131,8 @@ def read_blip(checkpoint: Path) -> BlipForConditionalGeneration:
 def original(model: BlipForConditionalGeneration) -> Original:
     """*model* as it is exported and compared."""
 
-    def generate(pixels: torch.Tensor, longest: int) -> torch.Tensor:
-        return model.generate(
-            pixel_values=pixels, max_new_tokens=longest, num_beams=1, do_sample=False
-        )
+    def generate(pixels: torch.Tensor, longest: int, **how: Any) -> Any:
+        return model.generate(pixel_values=pixels, max_new_tokens=longest, do_sample=False, **how)
 
     def logits(pixels: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         seen = model.vision_model(pixel_values=pixels)[0]
@@ -141,7 +140,9 @@ def original(model: BlipForConditionalGeneration) -> Original:
             input_ids=ids, encoder_hidden_states=seen, is_decoder=True, use_cache=False
         ).logits[:, -1]
 
-    return Original(lambda folder, precision: write_folder(model, folder, precision), generate, logits)
+    return Original(
+        lambda folder, precision: write_folder(model, folder, precision), generate, logits
+    )
 
 
 def write_folder(
@@ -203,19 +204,19 @@ def write_graphs(model: BlipForConditionalGeneration, encoder: Path, decoder: Pa
     first = {0: "batch"}
     _export(
         eyes,
-        (pixels,),
-        encoder,
-        ["pixel_values"],
-        crosses,
-        dict.fromkeys(("pixel_values", *crosses), first),
+        arguments=(pixels,),
+        path=encoder,
+        inputs=["pixel_values"],
+        outputs=crosses,
+        axes=dict.fromkeys(("pixel_values", *crosses), first),
     )
     _export(
         hand,
-        (torch.zeros(2, 2, dtype=torch.long), torch.tensor(3), *past, *cross),
-        decoder,
-        ["input_ids", "past_len", *pasts, *crosses],
-        ["logits", *presents],
-        {
+        arguments=(torch.zeros(2, 2, dtype=torch.long), torch.tensor(3), *past, *cross),
+        path=decoder,
+        inputs=["input_ids", "past_len", *pasts, *crosses],
+        outputs=["logits", *presents],
+        axes={
             "input_ids": {0: "batch", 1: "new"},
             "logits": first,
             **{name: {0: "batch", 2: "past"} for name in pasts},
@@ -227,6 +228,7 @@ def write_graphs(model: BlipForConditionalGeneration, encoder: Path, decoder: Pa
 
 def _export(
     module: nn.Module,
+    *,
     arguments: tuple[torch.Tensor, ...],
     path: Path,
     inputs: list[str],
@@ -264,7 +266,7 @@ def _spread(model: BlipForConditionalGeneration) -> None:
             scale = PLACE
         weight.data = torch.randn_like(weight) * scale
     model.tie_weights()
-    # Logits are normal, of this spread; the largest of so many lies about *highest* of them above 0.
+    # Logits are normal, of this spread; the largest of so many lies about *highest* times that.
     config = model.config.text_config
     spread, highest = WORD * config.hidden_size**0.5, (2 * math.log(config.vocab_size)) ** 0.5
     bias = model.text_decoder.cls.predictions.bias

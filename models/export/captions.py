@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers.utils import logging
 
-from models.captions.captioner import Captioner
+from models.captions.captioner import Captioner, Written
 from models.errors import ModelBroken
 from models.importing import import_pack
 from models.pack import Caption, Pack, Precision
@@ -42,7 +43,7 @@ class Original(NamedTuple):
     """A captioner of torch, as far as it is asked."""
 
     write: Callable[[Path, Precision], None]  #: as a folder, all but the vocabulary
-    generate: Callable[[torch.Tensor, int], torch.Tensor]  #: pixels, ids at most → ids
+    generate: Callable[..., Any]  #: pixels, ids at most, as `generate` is asked else → what it says
     logits: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  #: pixels, ids → of the next
 
 
@@ -113,16 +114,20 @@ def pictures(n: int, size: int) -> list[NDArray[np.uint8]]:
 
 def parity(original: Original, pack: Pack) -> Parity:
     """How *pack* compares with *original*, on a few pictures."""
+    logging.set_verbosity_error()  # it recommends masks for batches that need none
     caption = pack.require_caption()
     captioner = Captioner.open(pack)
-    pixels = captioner.prepare([*pictures(PICTURES - 1, caption.size), sample_picture(caption.size)])
+    pixels = captioner.prepare(
+        [*pictures(PICTURES - 1, caption.size), sample_picture(caption.size)]
+    )
     given = torch.from_numpy(pixels.astype(np.float32))
     with torch.no_grad():
-        theirs = original.generate(given, caption.longest)
+        theirs = original.generate(given, caption.longest, num_beams=1)
         prompts = (theirs[:, : len(caption.begin)], theirs)
         expected = [original.logits(given, ids).numpy() for ids in prompts]
     found = [answer(pack, pixels, ids.numpy()) for ids in prompts]
-    ours = [each.ids for each in captioner.caption(pixels, beams=1)]
+    told = captioner.caption(pixels, beams=1)
+    ours = [each.ids if isinstance(each, Written) else None for each in told]
     wanted = [plain(row, caption) for row in theirs.tolist()]
     return Parity(
         equal=sum(mine == other for mine, other in zip(ours, wanted, strict=True)),
@@ -146,13 +151,14 @@ def answer(pack: Pack, pixels: NDArray[Any], ids: NDArray[np.int64]) -> Logits:
         Session.open(pack.path(graphs[name].file)) for name in ("encoder", "decoder")
     )
     seen = encoder.run({"pixel_values": pixels.astype(encoder.inputs["pixel_values"].dtype)})
-    told = {
+    told: dict[str, NDArray[Any]] = {
         **seen,
         "input_ids": ids,
-        "past_len": np.array(0, np.int64),
+        "past_len": np.array(0),
         "use_cache_branch": np.array([False]),
-        "encoder_hidden_states": seen.get("last_hidden_state"),
     }
+    if "last_hidden_state" in seen:
+        told["encoder_hidden_states"] = seen["last_hidden_state"]
     feeds = {}
     for name, port in decoder.inputs.items():
         empty = np.zeros([extent or 0 for extent in port.shape], port.dtype)
@@ -176,9 +182,8 @@ def _refuse(pack: Pack, found: Parity, precision: Precision) -> None:
     """
     exact = precision == "fp32"
     if (
-        (exact and (found.equal < found.pictures or found.furthest > CLOSE))
-        or not found.correlation >= LEAST[precision]
-    ):
+        exact and (found.equal < found.pictures or found.furthest > CLOSE)
+    ) or not found.correlation >= LEAST[precision]:
         raise ModelBroken(
             pack.path(pack.require_caption().graphs["decoder"].file),
             f"expected torch's words{f' and logits within {CLOSE}' if exact else ''}, "

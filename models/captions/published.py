@@ -8,9 +8,8 @@ All of them here or in onnx/, with transformers' configs beside: config.json say
 preprocessor_config.json how pixels become its input, generation_config.json how it is meant to
 write.  Nothing is loaded here.
 
-Two things are not believed.  Florence's ids are those of its vocabulary: fine-tunes of it are
-published with the ids of other models in their configs.  And what stands for a task there is a
-sentence, which the model was trained to be asked; `CAPTION` is that of its short captions.
+Florence's ids are not believed but looked up in its vocabulary: fine-tunes of it are published with
+the ids of other models in their configs.  Nor is its length, which there is that of any model.
 """
 
 from collections.abc import Iterable
@@ -40,12 +39,13 @@ MODEL_TYPES: dict[Kind, str] = {
     "blip": "blip",
 }
 
-CAPTION = "What does the image describe?"
+#: What Florence is asked: its shortest kind of caption.
+TASK = "<CAPTION>"
 
 #: Ids of a caption at most, where the folder does not tell.
 LONGEST = 20
-#: Florence's config tells the 20 of any model, and its sentences have more words.
-FLORENCE_LONGEST = 64
+#: How Florence's authors have it write, and room for its sentences.
+FLORENCE_LONGEST, FLORENCE_BEAMS, FLORENCE_NO_REPEAT = 64, 3, 3
 
 
 class Telling(msgspec.Struct, frozen=True):
@@ -128,11 +128,12 @@ def _read(source: Path, folder: Path, kind: Kind, precision: Precision | None) -
     if not (source / tokenizer).is_file():
         raise PackBroken(source / tokenizer, "expected the vocabulary of its model: it is missing")
     begin, stop, pad = _ids(source, kind, config, generation)
-    longest = FLORENCE_LONGEST if kind == "florence2" else LONGEST
-    if generation.max_new_tokens:
-        longest = generation.max_new_tokens
-    elif generation.max_length and kind != "florence2":
+    longest, beams, no_repeat = LONGEST, 1, 0
+    if kind == "florence2":
+        longest, beams, no_repeat = FLORENCE_LONGEST, FLORENCE_BEAMS, FLORENCE_NO_REPEAT
+    elif generation.max_length:
         longest = max(1, generation.max_length - len(begin))
+    longest = generation.max_new_tokens or longest
     return Telling(
         kind,
         graphs,
@@ -144,10 +145,12 @@ def _read(source: Path, folder: Path, kind: Kind, precision: Precision | None) -
         pad,
         longest,
         # theirs counts what a caption begins with
-        shortest=max(0, (generation.min_length or 0) - len(begin)),
-        beams=generation.num_beams or 1,
-        no_repeat=generation.no_repeat_ngram_size or 0,
-        prompt=CAPTION if kind == "florence2" else "",
+        shortest=min(max(0, (generation.min_length or 0) - len(begin)), longest - 1),
+        beams=generation.num_beams or beams,
+        no_repeat=no_repeat
+        if generation.no_repeat_ngram_size is None
+        else generation.no_repeat_ngram_size,
+        prompt=TASK if kind == "florence2" else "",
     )
 
 

@@ -23,6 +23,8 @@ from models.pack import load_pack
 from models.session import Session
 from tests.models.export.vocabularies import bytes_vocabulary, wordpiece_vocabulary
 
+torch.set_num_threads(1)  # tiny matrices: more would only wait for each other
+
 SIZES = [
     "tiny",
     pytest.param(

@@ -8,6 +8,9 @@ Random weights of the true sizes: the arithmetic is that of the real ones, what 
     yunet     one look from tensor to boxes, over a plain loop of the same: run, read, suppress; and
               over the run alone, which gives no boxes
     arcface   an IResNet-50 from crops to unit vectors, over the run alone
+    blip      a captioner of BLIP-base from tensor to sentences, over a plain greedy loop of the
+              same two graphs; tokens a second of both halves together; 8 bits over float32; and
+              seconds a photo, read and resized too, on two threads
     peaks     resident memory a graph adds to a fresh process, loaded and run at one batch
     layouts   the same model in the three layouts, imported; smallest cosine between their vectors;
               then a real system indexes photos with the imported pack and searches
@@ -31,18 +34,20 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
+from bench.blip import BEGIN, blip_pack, write_blip
 from bench.iresnet import iresnet50
 from bench.system import ROOT, index_once, running
 from bench.towers import B32, image_tower, save, text_tower, write_immich, write_optimum
 from config.machine import inference_threads
+from models.captions.captioner import Captioner
 from models.clip import ImageTower, TextTower
+from models.configs import CLIP_MEAN, CLIP_STD
 from models.export.precision import reduce
 from models.faces.detector import FaceDetector
 from models.faces.letterbox import letterbox
 from models.faces.recogniser import FaceRecogniser
 from models.faces.yunet import OVERLAP, THRESHOLD
 from models.importing import import_pack
-from models.layouts import CLIP_MEAN, CLIP_STD
 from models.memory import measured
 from models.pack import Embed, ImageGraph, Manifest, Pack, Precision, TextGraph, pack_of
 from models.session import Session
@@ -53,6 +58,8 @@ BATCHES = (1, 8, 32)
 FACES = 4
 #: of the detector on one photo, one after the other
 LOOKS = 8
+#: photos told at a time, ids of a caption, and rounds, in each of which it takes seconds
+TOLD, TOKENS, TELLINGS = 2, 12, 5
 #: of one batch each way; few and short, so that a disturbance meets both
 ROUNDS = 21
 UNKNOWN = "0" * 64
@@ -75,6 +82,7 @@ def main(*, n: int = 24, seed: int = 1) -> dict[str, Any]:
             reduce(home / f"{name}.fp32.onnx", home / f"{name}.int8.onnx", "int8")
         figures |= speed(home, seed, threads)
         figures |= recognising(home, seed, threads)
+        figures |= telling(home / "blip", threads)
         figures["peak_mib"] = {path.stem: peaks(path) for path in sorted(home.glob("*.onnx"))}
     if VOCABULARY.exists():
         figures |= detecting(threads)
@@ -129,6 +137,60 @@ def recognising(home: Path, seed: int, threads: int) -> dict[str, float]:
         "arcface_ratio": ratio(rounds, "bare", "recogniser"),
         "arcface_ms": round(1000 * min(each["recogniser"] for each in rounds), 1),
     }
+
+
+def telling(home: Path, threads: int) -> dict[str, float]:
+    """BLIP-base from tensors to captions; all of them of the same length."""
+    write_blip(home)
+    for name in ("encoder", "decoder"):
+        reduce(home / f"{name}.fp32.onnx", home / f"{name}.int8.onnx", "int8")
+    buckets = (1, TOLD)
+    whole = blip_pack(home, "fp32", tokens=TOKENS, buckets=buckets)
+    short = blip_pack(home, "int8", tokens=TOKENS, buckets=buckets)
+    exact = Captioner.open(whole, threads=threads)
+    small, double = (Captioner.open(short, threads=count) for count in (threads, 2))
+    encoder, decoder = (
+        bare_session(home / f"{name}.fp32.onnx", threads) for name in ("encoder", "decoder")
+    )
+    random = np.random.default_rng(3)
+    pictures = [random.integers(0, 256, (480, 640, 3), np.uint8) for _ in range(TOLD)]
+    tensor = exact.prepare(pictures)
+    ways: dict[str, Callable[[], object]] = {
+        "bare": lambda: plain_captions(encoder, decoder, tensor),
+        "captioner": lambda: exact.caption(tensor),
+        "int8": lambda: small.caption(tensor),
+    }
+    rounds = take_turns(ways, TOLD, TELLINGS)
+    photos = take_turns(
+        {"photo": lambda: double.caption(double.prepare(pictures[:1]))}, 1, TELLINGS
+    )
+    seconds = min(each["captioner"] for each in rounds)
+    return {
+        "blip_base_ratio": ratio(rounds, "bare", "captioner"),
+        "blip_tokens_per_s": round(TOKENS / seconds, 1),
+        "blip_s_per_photo": round(seconds, 3),
+        "blip_int8_speedup": ratio(rounds, "captioner", "int8"),
+        "blip_int8_s_per_photo": round(min(each["photo"] for each in photos), 3),
+    }
+
+
+def plain_captions(encoder: Any, decoder: Any, tensor: Any) -> Any:
+    """Ids [n, TOKENS] of *tensor*, greedily, as one would write it down."""
+    told = encoder.run(None, {"pixel_values": tensor})
+    cross = dict(zip((port.name for port in encoder.get_outputs()), told, strict=True))
+    names = [port.name for port in decoder.get_inputs() if port.name.startswith("past.")]
+    empty = np.zeros((len(tensor), 12, 0, 64), np.float32)
+    past = dict.fromkeys(names, empty)
+    ids = np.full((len(tensor), 1), BEGIN)
+    written = []
+    for length in range(TOKENS):
+        logits, *present = decoder.run(
+            None, {"input_ids": ids, "past_len": np.array(length), **past, **cross}
+        )
+        past = dict(zip(names, present, strict=True))
+        ids = logits.argmax(axis=1)[:, None]
+        written.append(ids)
+    return np.concatenate(written, axis=1)
 
 
 def detecting(threads: int) -> dict[str, float]:
@@ -193,14 +255,16 @@ def bare_session(path: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def take_turns(ways: dict[str, Callable[[], object]], batch: int) -> list[dict[str, float]]:
+def take_turns(
+    ways: dict[str, Callable[[], object]], batch: int, count: int = ROUNDS
+) -> list[dict[str, float]]:
     """Seconds an item, each way once a round, after each was warmed."""
     for way in ways.values():
         way()
     order = itertools.cycle([list(ways), list(reversed(ways))])  # who comes first, takes turns
     return [
         {name: clock(ways[name]) / batch for name in names}
-        for _, names in zip(range(ROUNDS), order, strict=False)
+        for _, names in zip(range(count), order, strict=False)
     ]
 
 

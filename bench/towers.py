@@ -9,7 +9,7 @@ norm differ, as they do between the published exports.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from models.configs import CLIP_MEAN, CLIP_STD
 from models.export.vocabulary import write_tokenizer
-from models.layouts import CLIP_MEAN, CLIP_STD
 
 OPSET = 17
 
@@ -86,23 +86,26 @@ class Graph:
         heads = wide // 64
         for _ in range(count):
             inner = self.norm(x, wide)
-            q, k, v = (self._heads(self.linear(inner, wide, wide), heads) for _ in range(3))
-            turned = self("Transpose", k, perm=[0, 1, 3, 2])
-            scores = self("Mul", self("MatMul", q, turned), self.constant(np.float32(64**-0.5)))
-            scores = self("Add", scores, mask) if mask else scores
-            mixed = self("MatMul", self("Softmax", scores, axis=-1), v)
-            joined = self("Transpose", mixed, perm=[0, 2, 1, 3])
-            flat = self("Reshape", joined, self.ids(0, 0, wide))
-            x = self("Add", x, self.linear(flat, wide, wide))
+            q, k, v = (self.heads(self.linear(inner, wide, wide), heads) for _ in range(3))
+            x = self("Add", x, self.linear(self.attend(q, k, v, wide, mask), wide, wide))
             hidden = self.linear(self.norm(x, wide), wide, 4 * wide)
             gate = self("Sigmoid", self("Mul", hidden, self.constant(np.float32(1.702))))
             quick = self("Mul", hidden, gate)
             x = self("Add", x, self.linear(quick, 4 * wide, wide))
         return x
 
-    def _heads(self, x: str, heads: int) -> str:
+    def heads(self, x: str, heads: int) -> str:
+        """[n, tokens, 64 heads] → [n, heads, tokens, 64]."""
         split = self("Reshape", x, self.ids(0, 0, heads, 64))
         return self("Transpose", split, perm=[0, 2, 1, 3])
+
+    def attend(self, q: str, k: str, v: str, wide: int, mask: str | None = None) -> str:
+        turned = self("Transpose", k, perm=[0, 1, 3, 2])
+        scores = self("Mul", self("MatMul", q, turned), self.constant(np.float32(64**-0.5)))
+        scores = self("Add", scores, mask) if mask else scores
+        mixed = self("MatMul", self("Softmax", scores, axis=-1), v)
+        joined = self("Transpose", mixed, perm=[0, 2, 1, 3])
+        return self("Reshape", joined, self.ids(0, 0, wide))
 
     def _name(self, what: str) -> str:
         self._count += 1
@@ -110,12 +113,22 @@ class Graph:
 
     def finish(self, vector: str, feed: tuple[Any, ...], result: tuple[Any, ...]) -> Any:
         """The model; *feed* and *result* are (name, element type, shape)."""
-        self._nodes.append(helper.make_node("Identity", [vector], [result[0]]))
+        return self.finish_all([vector], [feed], [result])
+
+    def finish_all(
+        self,
+        values: Sequence[str],
+        feeds: Sequence[tuple[Any, ...]],
+        results: Sequence[tuple[Any, ...]],
+    ) -> Any:
+        """As `finish`, with several of each."""
+        for value, result in zip(values, results, strict=True):
+            self._nodes.append(helper.make_node("Identity", [value], [result[0]]))
         graph = helper.make_graph(
             self._nodes,
             "tower",
-            [helper.make_tensor_value_info(*feed)],
-            [helper.make_tensor_value_info(*result)],
+            [helper.make_tensor_value_info(*feed) for feed in feeds],
+            [helper.make_tensor_value_info(*result) for result in results],
             self._weights,
         )
         return helper.make_model(

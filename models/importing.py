@@ -33,16 +33,20 @@ from typing import Any
 import msgspec
 
 from models import image
+from models.captions.captioner import Captioner
+from models.captions.trial import caption_section
 from models.clip import ImageTower, TextTower
+from models.configs import Eyes
 from models.errors import ModelBroken, PackBroken
 from models.faces.contract import detect_graph, finds_faces, recognise_graph
 from models.faces.detector import FaceDetector
 from models.faces.recogniser import FaceRecogniser
 from models.graphfile import GraphFile, read_graph
-from models.layouts import Eyes, Folder, Words, read_layout
+from models.layouts import Folder, Words, read_layout
 from models.memory import measured
 from models.pack import (
     MANIFEST,
+    Caption,
     Embed,
     Faces,
     ImageGraph,
@@ -172,6 +176,8 @@ def _adopt(source: Path, partial: Path, name: str) -> Manifest:
         FaceDetector.open(pack)
     if pack.faces is not None and pack.faces.recognise is not None:
         FaceRecogniser.open(pack)
+    if pack.caption is not None:
+        Captioner.open(pack)
     for file, sha256 in pack.checksums().items():
         read_if_graph(pack.path(file))
         if _copy(source, partial, file) != sha256:
@@ -196,7 +202,9 @@ def _make(source: Path, partial: Path, told: _Told, folder: Folder) -> Manifest:
     files: dict[str, str] = {}
     graphs: dict[str, GraphFile] = {}
     both = (folder.eyes.file, folder.words.file) if folder.eyes and folder.words else ()
-    for file in (*both, folder.detection, folder.recognition):
+    telling = folder.telling
+    written = tuple(telling.graphs.values()) if telling else ()
+    for file in (*both, *written, folder.detection, folder.recognition):
         if file:
             graphs[file] = read_graph(source / file)
     images = texts = None
@@ -221,16 +229,22 @@ def _make(source: Path, partial: Path, told: _Told, folder: Folder) -> Manifest:
         embed = Embed(width, space, images, texts)
     if folder.detection or folder.recognition:
         faces = _faces(source, folder, graphs, sums, told.name)
+    caption = None
+    if telling:
+        sums[telling.tokenizer] = _copy(source, partial, telling.tokenizer)
+        space = f"{told.name}-{_digest(repr((telling, sorted((sums | files).items()))))[:8]}"
+        caption = caption_section(source, telling, graphs, sums, space=space)
     everything = sorted((sums | files).items())
     return Manifest(
         name=told.name,
         revision=told.revision or f"sha256-{_digest(repr(everything))[:12]}",
         licence=told.licence,
-        summary=told.summary or _summary(embed, faces),
+        summary=told.summary or _summary(embed, faces, caption),
         source=f"{folder.layout}: {_one_line(source.name)}",
         files=files,
         embed=embed,
         faces=faces,
+        caption=caption,
     )
 
 
@@ -407,7 +421,7 @@ def _licence(source: Path) -> str:
     return found.group(1) if found else "unknown"
 
 
-def _summary(embed: Embed | None, faces: Faces | None) -> str:
+def _summary(embed: Embed | None, faces: Faces | None, caption: Caption | None) -> str:
     parts: list[str] = []
     if embed is not None:
         parts.append(f"pictures of {embed.image.size} px and words as {embed.dimensions} numbers")
@@ -416,4 +430,6 @@ def _summary(embed: Embed | None, faces: Faces | None) -> str:
         parts += [
             what for what, graph in zip(("finds faces", "tells faces"), each, strict=True) if graph
         ]
+    if caption is not None:
+        parts.append(f"tells pictures of {caption.size} px in words")
     return "; ".join(parts)

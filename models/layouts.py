@@ -5,6 +5,7 @@
     bare       one graph or two of any name, and nothing else: faces
     optimum    vision_model.onnx, text_model.onnx, here or in onnx/ (Xenova's and others)
                transformers' words: preprocessor_config.json, config.json
+    captions   the graphs of a captioner, here or in onnx/: `captions.published`
 
 `read_layout` gives a `Folder`: which graphs there are and how pictures and words become their
 input, as far as the configs tell.  Nothing is loaded here.  What only the graphs know (names,
@@ -15,47 +16,24 @@ runs both towers for either.
 """
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
+from models.captions.published import Telling, find_telling
+from models.configs import (
+    CLIP_MEAN,
+    CLIP_STD,
+    FILTERS,
+    SUFFIXES,
+    Eyes,
+    one_of,
+    processor,
+    side_of,
+    told_in,
+)
 from models.errors import PackBroken
-from models.pack import Channels, Colour, Precision, Resample
-
-#: CLIP's own, which configs leave out when they agree with them.
-CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
-
-#: What the exporters of the second layout append to a file's name.
-SUFFIXES: dict[Precision, tuple[str, ...]] = {
-    "fp32": ("",),
-    "fp16": ("_fp16",),
-    "int8": ("_int8", "_quantized"),
-}
-
-#: Pillow's numbers of its filters, which transformers writes into its configs.
-FILTERS: dict[int, Resample] = {
-    0: "nearest",
-    1: "lanczos",
-    2: "bilinear",
-    3: "bicubic",
-    4: "box",
-    5: "hamming",
-}
-
-Told = TypeVar("Told")
-
-
-class Eyes(msgspec.Struct, frozen=True):
-    """An image graph, and how pixels become its input."""
-
-    file: str  #: below the folder
-    size: int
-    resize: Literal["shortest", "squash"]
-    resample: Resample
-    mean: Channels
-    std: Channels
-    colour: Colour = "RGB"
+from models.pack import Channels, Precision
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -72,11 +50,12 @@ class Words(msgspec.Struct, frozen=True):
 class Folder(msgspec.Struct, frozen=True):
     """One folder in its own words."""
 
-    layout: Literal["immich", "optimum", "bare"]
+    layout: Literal["immich", "optimum", "captions", "bare"]
     eyes: Eyes | None = None
     words: Words | None = None
     detection: str = ""  #: graph that finds faces, "" for none
     recognition: str = ""
+    telling: Telling | None = None
     bare: tuple[str, ...] = ()  #: graphs of which the folder does not tell what they do
 
 
@@ -86,7 +65,7 @@ def read_layout(source: Path, precision: Precision | None = None) -> Folder:
     *precision* chooses among the files of the second layout; by default the most exact there is.
 
     Raises:
-        PackBroken: it is neither layout, half of a pair is missing, or a config is missing, no
+        PackBroken: it is no layout, half of a pair is missing, or a config is missing, no
             JSON, or says something that is not understood here.
     """
     if not source.is_dir():
@@ -97,6 +76,8 @@ def read_layout(source: Path, precision: Precision | None = None) -> Folder:
     for folder in (source / "onnx", source):
         if any(folder.glob("vision_model*.onnx")) or any(folder.glob("text_model*.onnx")):
             return _read_optimum(source, folder, precision)
+    if telling := find_telling(source, precision):
+        return Folder("captions", telling=telling)
     if any(source.glob("**/model.onnx")):
         raise PackBroken(
             source, "expected vision_model.onnx and text_model.onnx, found one merged model.onnx"
@@ -107,8 +88,8 @@ def read_layout(source: Path, precision: Precision | None = None) -> Folder:
     raise PackBroken(
         source,
         "expected a pack.toml, visual/ and textual/, detection/ or recognition/ with a model.onnx,"
-        " onnx/ with vision_model.onnx and text_model.onnx, or one or two .onnx of faces; found "
-        + (f"{len(bare)} .onnx" if bare else "none of them"),
+        " onnx/ with vision_model.onnx and text_model.onnx, a captioner's encoder and decoder, or"
+        " one or two .onnx of faces; found " + (f"{len(bare)} .onnx" if bare else "none of them"),
     )
 
 
@@ -148,17 +129,17 @@ def _read_immich(source: Path) -> Folder:
         return Folder("immich", detection=detection, recognition=recognition)
     _need_both(source, ("visual/model.onnx", "textual/model.onnx"))
     path = source / "visual" / "preprocess_cfg.json"
-    told = _told(path, _Preprocess)
+    told = told_in(path, _Preprocess)
     eyes = Eyes(
         "visual/model.onnx",
-        _side(path, told.size),
-        _one_of(path, told.resize_mode, {"shortest": "shortest", "squash": "squash"}),
-        _one_of(path, told.interpolation, {each: each for each in FILTERS.values()}),
+        side_of(path, told.size),
+        one_of(path, told.resize_mode, {"shortest": "shortest", "squash": "squash"}),
+        one_of(path, told.interpolation, {each: each for each in FILTERS.values()}),
         told.mean,
         told.std,
-        _one_of(path, told.mode, {"RGB": "RGB", "BGR": "BGR"}),
+        one_of(path, told.mode, {"RGB": "RGB", "BGR": "BGR"}),
     )
-    text = _told(source / "config.json", _OpenClip).text_cfg
+    text = told_in(source / "config.json", _OpenClip).text_cfg
     words = Words(
         "textual/model.onnx",
         _tokenizer(source / "textual", source),
@@ -182,43 +163,10 @@ class _Transformers(msgspec.Struct, frozen=True):
     text_config: _Part = _Part()
 
 
-class _Processor(msgspec.Struct, frozen=True):
-    size: Any
-    crop_size: Any = None
-    resample: int = 3
-    do_center_crop: bool = False
-    do_normalize: bool = True
-    do_rescale: bool = True
-    rescale_factor: float = 1 / 255
-    image_mean: Channels = CLIP_MEAN
-    image_std: Channels = CLIP_STD
-
-
 def _read_optimum(source: Path, folder: Path, precision: Precision | None) -> Folder:
     vision, text = _pair(source, folder, precision)
-    path = source / "preprocessor_config.json"
-    told = _told(path, _Processor)
-    if not told.do_rescale or abs(told.rescale_factor - 1 / 255) > 1e-6:
-        raise PackBroken(path, "expected pixels divided by 255 (do_rescale, rescale_factor)")
-    resize: Literal["shortest", "squash"] = "squash"
-    side = told.size
-    if isinstance(side, int) or (isinstance(side, dict) and "shortest_edge" in side):
-        resize = "shortest"
-        shortest = side if isinstance(side, int) else side["shortest_edge"]
-        side = told.crop_size or shortest
-        if not told.do_center_crop or _side(path, side) != shortest:
-            raise PackBroken(
-                path, f"expected a centre crop of {shortest}, found {told.crop_size} (crop_size)"
-            )
-    eyes = Eyes(
-        vision,
-        _side(path, side),
-        resize,
-        _one_of(path, told.resample, FILTERS),
-        told.image_mean if told.do_normalize else (0.0, 0.0, 0.0),
-        told.image_std if told.do_normalize else (1.0, 1.0, 1.0),
-    )
-    config = _told(source / "config.json", _Transformers)
+    eyes = processor(source / "preprocessor_config.json", vision)
+    config = told_in(source / "config.json", _Transformers)
     siglip = config.model_type.startswith("siglip")
     words = Words(
         text,
@@ -250,36 +198,10 @@ def _pair(source: Path, folder: Path, precision: Precision | None) -> tuple[str,
 # ── what both share ─────────────────────────────────────────────────────────────────────────
 
 
-def _told(path: Path, kind: type[Told]) -> Told:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except OSError as error:
-        raise PackBroken(path, f"expected the config of its model: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise PackBroken(path, f"expected the config of its model: {error}") from error
-
-
 def _need_both(folder: Path, names: tuple[str, str]) -> None:
     for name in names:
         if not (folder / name).is_file():
             raise PackBroken(folder / name, "expected the other half of its pair: it is missing")
-
-
-def _side(path: Path, size: Any) -> int:
-    """The side of a square, told as a number, a pair or a table."""
-    sides = size if isinstance(size, list | tuple) else [size]
-    if isinstance(size, dict):
-        sides = [size.get("height"), size.get("width")]
-    first = sides[0] if sides else None
-    if not isinstance(first, int) or first < 1 or any(each != first for each in sides):
-        raise PackBroken(path, f"expected the size of a square, found {size!r}")
-    return first
-
-
-def _one_of(path: Path, value: Any, known: dict[Any, Told]) -> Told:
-    if value not in known:
-        raise PackBroken(path, f"expected one of {', '.join(map(str, known))}; found {value!r}")
-    return known[value]
 
 
 def _tokenizer(folder: Path, source: Path) -> str:
@@ -291,7 +213,7 @@ def _tokenizer(folder: Path, source: Path) -> str:
 
 def _pad(path: Path) -> str:
     """The token that fills up, told as a text or as a table with its content."""
-    token = _told(path, _TokenizerConfig).pad_token
+    token = told_in(path, _TokenizerConfig).pad_token
     if isinstance(token, dict):
         token = token.get("content")
     if not isinstance(token, str):

@@ -90,7 +90,7 @@ _LIBRARY = {"active": "in use, ", "building": "being built, ", "retired": "can b
 #: a library that is busy may take its time to write a wish down
 USE_S = 60.0
 #: kinds that something here can use
-_USABLE = {"search", "faces"}
+_USABLE = {"search", "faces", "captions"}
 
 
 @models.command("list")

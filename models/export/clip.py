@@ -40,11 +40,11 @@ from transformers import (
 )
 
 from models.clip import ImageTower, TextTower
+from models.configs import CLIP_MEAN, CLIP_STD, SUFFIXES
 from models.errors import ModelBroken
 from models.export.precision import reduce
 from models.export.vocabulary import write_tokenizer
 from models.importing import import_pack
-from models.layouts import CLIP_MEAN, CLIP_STD, SUFFIXES
 from models.pack import MANIFEST, Manifest, Pack, Precision, load_pack, to_toml
 from models.tokenizer import Tokenizer
 from models.tower import sample_picture, unit

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from models.configs import CLIP_MEAN
 from models.errors import PackBroken
-from models.layouts import CLIP_MEAN, read_layout
+from models.layouts import read_layout
 from models.pack import Precision
 
 IMMICH: dict[str, Any] = {

@@ -14,13 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.system import ROOT, SUPERVISOR, command, environment
-from models.pack import BUILT_IN
+from models.pack import BUILT_IN, load_pack
 from models.supply.known import find_known
 from supervisor import app
+from tests.models.captions.folders import publish
 from tests.models.faces.graphs import constants, padded, save
 from tests.models.faces.test_recogniser import graph as recogniser
 from tests.models.faces.test_scrfd import nine
-from tests.models.supply.fakehub import NEW, OLD, FakeHub, blob, wait_for
+from tests.models.supply.fakehub import NEW, OLD, FakeHub, wait_for
 
 REPO = "immich-app/buffalo_s"
 SMALL, LARGE = "detection/model.onnx", "recognition/model.onnx"
@@ -206,12 +207,18 @@ def test_the_list_for_a_program(hub, run, data):
     assert (found["yunet"]["ok"], found["yunet"]["where"]) == (None, "")
 
 
-def test_a_pack_that_nothing_uses_yet_is_kept_as_it_is(hub, run, data):
-    files = {file.path: blob(1000, 3) for file in find_known("vit-gpt2").files}
+def test_a_captioner_is_pulled_as_a_pack(hub, run, data, tmp_path):
+    folder = publish(tmp_path, "vit-gpt2")
+    files = {file.path: (folder / file.path).read_bytes() for file in find_known("vit-gpt2").files}
     hub.add("Xenova/vit-gpt2-image-captioning", files)
     assert run("pull", "vit-gpt2").exit_code == 0
-    assert rows(run)["vit-gpt2"]["state"] == "ok, but nothing uses it yet"
-    assert not list(data.rglob("pack.toml"))
+    assert rows(run)["vit-gpt2"]["state"] == "ok"
+    assert load_pack(data / "packs" / "vit-gpt2").kinds == ("caption",)
+
+
+def test_a_captioner_of_one_s_own_is_told_as_one(run, tmp_path):
+    assert run("import", publish(tmp_path, "blip"), "--name", "mine").exit_code == 0
+    assert rows(run)["mine"]["kind"] == "captions"
 
 
 def test_a_pull_for_a_program(hub, run, data):
@@ -461,8 +468,8 @@ def test_a_folder_that_is_none(run, tmp_path):
         run("import", tmp_path / "empty"),
         78,
         f"{tmp_path}/empty: expected a pack.toml, visual/ and textual/, detection/ or"
-        " recognition/ with a model.onnx, onnx/ with vision_model.onnx and text_model.onnx, or one"
-        " or two .onnx of faces; found none of them",
+        " recognition/ with a model.onnx, onnx/ with vision_model.onnx and text_model.onnx, a"
+        " captioner's encoder and decoder, or one or two .onnx of faces; found none of them",
     )
     refused(run("import", ""), 2, "a folder is named by an empty text: is a variable not set?")
 

@@ -24,7 +24,12 @@ from models.tokenizer import CLIP_MERGES, Tokenizer, clip_merges
         ("clip --random-weights --into x", "--vocabulary: expected a file"),
         ("clip --random-weights --vocabulary nowhere.gz --into x", "nowhere.gz"),
         ("clip nowhere --into x", "nowhere/tokenizer.json"),
-        ("blip --random-weights --into x", "'blip'"),
+        ("florence2 --random-weights --into x", "'florence2'"),
+        ("blip nowhere --into x", "nowhere/vocab.txt"),
+        ("vit-gpt2 nowhere --into x", "nowhere/tokenizer.json"),
+        ("blip somewhere --large --into x", "--large: only for blip --random-weights"),
+        ("vit-gpt2 --random-weights --large --into x", "--large: only for blip"),
+        ("blip somewhere --layout optimum --into x", "--layout optimum: only clip has it"),
         ("clip --random-weights", "--into"),
         ("clip c --into x --layout immich --precision int8", "these folders are fp32"),
     ],
@@ -37,10 +42,12 @@ def test_a_bad_argument_costs_one_line_that_names_it(line, complaint, capsys):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("optimum") is not None, reason="the extra is here")
-def test_a_missing_extra_is_named_with_where_it_goes(tmp_path, capsys):
+@pytest.mark.parametrize("model", ["clip", "blip", "vit-gpt2"])
+def test_a_missing_extra_is_named_with_where_it_goes(tmp_path, capsys, model):
     vocabulary = tmp_path / "merges.gz"
     vocabulary.write_bytes(b"")
-    assert main(f"clip --random-weights --vocabulary {vocabulary} --into {tmp_path}".split()) == 78
+    line = f"{model} --random-weights --vocabulary {vocabulary} --into {tmp_path}"
+    assert main(line.split()) == 78
     assert "install the `export` extra in an environment of its own" in capsys.readouterr().err
 
 
@@ -89,6 +96,63 @@ def test_convolutions_are_never_quantised(mixed, tmp_path):
     reduce(mixed, target, "int8")
     assert b"ConvInteger" not in target.read_bytes()
     assert b"MatMulInteger" in target.read_bytes()
+
+
+@pytest.fixture
+def tied(tmp_path):
+    """A table that words are read from and written with."""
+    table = np.random.default_rng(3).standard_normal((50, 16)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["table", "ids"], ["x"]),
+            helper.make_node("Gemm", ["x", "table"], ["y"], transB=1),
+        ],
+        "test",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 50])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    path = tmp_path / "whole.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_table_that_is_read_and_multiplied_with_stays_right(tied, tmp_path, precision):
+    target = tmp_path / "small.onnx"
+    reduce(tied, target, precision)
+    feeds = {"ids": np.arange(50)}
+    whole, small = (Session.open(path, threads=1).run(feeds)["y"] for path in (tied, target))
+    assert np.corrcoef(whole.ravel(), small.ravel())[0, 1] > 0.999
+    assert (b"MatMulInteger" in target.read_bytes()) == (precision == "int8")
+
+
+def test_what_is_not_kept_is_sixteen_bits_outside_too(mixed, tmp_path):
+    target = tmp_path / "small.onnx"
+    reduce(mixed, target, "fp16", keep=["x"])
+    session = Session.open(target, threads=1)
+    assert session.inputs["x"].dtype == np.float32
+    assert session.outputs["y"].dtype == np.float16
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_graph_with_branches_is_not_reduced(tmp_path, precision):
+    value = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    branch = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "branch", [], [value])
+    graph = helper.make_graph(
+        [helper.make_node("If", ["which"], ["y"], then_branch=branch, else_branch=branch)],
+        "test",
+        [
+            helper.make_tensor_value_info("which", TensorProto.BOOL, [1]),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"]),
+        ],
+        [value],
+    )
+    path = tmp_path / "whole.onnx"
+    path.write_bytes(helper.make_model(graph, ir_version=8).SerializeToString())
+    with pytest.raises(ValueError, match="reduce each before they are joined"):
+        reduce(path, tmp_path / "small.onnx", precision)
 
 
 def test_there_is_no_way_to_other_precisions(mixed, tmp_path):

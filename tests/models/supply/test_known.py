@@ -14,6 +14,8 @@ def test_the_packs_that_are_known():
         "clip-vit-b32-openai-split",
         "siglip2-b32",
         "vit-gpt2",
+        "florence-2-base",
+        "florence-2-base-ft",
         "blip-base",
         "yunet",
         "auraface",
@@ -38,8 +40,8 @@ def test_a_pack_without_a_repository_says_why():
     with pytest.raises(NotPullable) as caught:
         find_known("blip-base").require_repo()
     assert str(caught.value) == (
-        "blip-base cannot be pulled: no ready ONNX graphs of it are known; they have to be"
-        " exported from its checkpoint; with its files in a folder: models import FOLDER"
+        "blip-base cannot be pulled: no ready graphs of it are known; python -m models.export blip"
+        " makes them of its checkpoint; with its files in a folder: models import FOLDER"
     )
 
 

@@ -18,7 +18,7 @@ from tests.models.supply.fakehub import NEW, OLD, blob
 
 FILES = {"detection/model.onnx": blob(20_000, 1), "recognition/model.onnx": blob(90_000, 2)}
 TEXT = {"onnx/encoder_model.onnx": blob(9_000), "onnx/decoder_model_merged.onnx": blob(9_000, 1)}
-TEXT |= {"tokenizer.json": b"{}", "preprocessor_config.json": b"{}"}
+TEXT |= dict.fromkeys(("tokenizer.json", "preprocessor_config.json", "config.json"), b"{}")
 
 
 class Ear:

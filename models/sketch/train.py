@@ -171,7 +171,7 @@ def _batches(
             also_true = fits(said, drawn)
             np.fill_diagonal(also_true, val=False)
             yield (
-                _augmented(chance, pixels[rows]),
+                augmented(chance, pixels[rows]),
                 _ids(tokenizer, [caption.text for caption in captions]),
                 torch.from_numpy(drawn),
                 torch.from_numpy(said),
@@ -189,7 +189,7 @@ def _caption(rng: Random, spec: Spec) -> Caption:
     return caption._replace(text=" ".join(words))
 
 
-def _augmented(chance: np.random.Generator, pixels: NDArray[np.uint8]) -> Tensor:
+def augmented(chance: np.random.Generator, pixels: NDArray[np.uint8]) -> Tensor:
     """Pictures shifted by a few pixels, in a little more or less light."""
     n = len(pixels)
     edge = (_SHIFT, _SHIFT)

@@ -5,8 +5,9 @@ for one vector they have one for each column of a spec; what the queries know an
 still shows is given to the writer as keys and values, once a picture.  The writer is a transformer
 over words that attends to what it wrote, then to that.
 
-Asking every query for its column while training (`Teller.columns`) is what makes it fast: words
-say late and indirectly what was seen wrongly, a column says it at once.
+Two more questions, asked only while training, are what makes it fast: every query is asked for its
+column, and every place of the grid for what has its middle there.  Words say late and indirectly
+what was seen wrongly, a column says it at once, and a place says where.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.nn import functional
 from models.sketch.network import HEADS, HIDDEN, WIDTH, ImageTower, learned
 from models.sketch.spec import CLASSES
 from models.sketch.telling.words import BEGIN, LONGEST, PAD, STOP, WORDS
+from models.sketch.vocabulary import COLOUR_NAMES, NOUNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,19 +141,25 @@ class Teller(nn.Module):  # type: ignore[misc, unused-ignore]
         self.shown = nn.ModuleList(nn.Linear(WIDTH, 2 * WIDTH) for _ in range(LAYERS))
         self.writer = Writer()
         self.columns = nn.ModuleList(nn.Linear(WIDTH, classes) for classes in CLASSES)
+        self.nouns = nn.Linear(WIDTH, 1 + len(NOUNS))
+        self.colours = nn.Linear(WIDTH, 1 + len(COLOUR_NAMES))
 
     def show(self, tokens: Tensor) -> list[Memory]:
         """What the writer's layers see of tokens [n, t, width]: their keys and values."""
         pairs = [show(tokens).chunk(2, dim=2) for show in self.shown]
         return [(_split(key), _split(value)) for key, value in pairs]
 
-    def losses(self, pixels: Tensor, ids: Tensor, specs: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of a word, and the sum of those of the columns.
+    def losses(
+        self, pixels: Tensor, ids: Tensor, specs: Tensor, nouns: Tensor, colours: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross-entropies: of a word; of a picture's columns; of all places of its grid.
 
         Args:
             pixels: as `Eyes.forward`.
             ids: captions with the ending id, padded, [n, t].
             specs: [n, 13].
+            nouns: what has its middle at each place of the grid, 0 for nothing, [n, 64].
+            colours: … and the colours of that.
         """
         tokens = self.eyes(pixels)
         given = functional.pad(ids[:, :-1], (1, 0), value=BEGIN)
@@ -161,7 +169,12 @@ class Teller(nn.Module):  # type: ignore[misc, unused-ignore]
             functional.cross_entropy(head(tokens[:, i]), specs[:, i])
             for i, head in enumerate(self.columns)
         ]
-        return words, torch.stack(columns).sum()
+        grid = tokens[:, len(CLASSES) :].flatten(0, 1)
+        places = [
+            functional.cross_entropy(head(grid), right.flatten(), reduction="sum") / len(pixels)
+            for head, right in ((self.nouns, nouns), (self.colours, colours))
+        ]
+        return words, torch.stack(columns).sum(), torch.stack(places).sum()
 
     @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
     def tell(self, pixels: Tensor) -> list[list[int]]:

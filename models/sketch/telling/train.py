@@ -17,11 +17,11 @@ from torch import Tensor
 from models.sketch.captions import canonical
 from models.sketch.course import run_course
 from models.sketch.dataset import FAMILY, draw_dataset
-from models.sketch.pen import PAPER
-from models.sketch.reduction import SIDE, as_seen
+from models.sketch.reduction import as_seen
 from models.sketch.render import choose_specs, render_picture
 from models.sketch.spec import Spec
 from models.sketch.telling.measure import measure_captions
+from models.sketch.telling.middles import middles
 from models.sketch.telling.network import Teller
 from models.sketch.telling.words import PAD, ids_of, text_of
 from models.sketch.train import as_tensor, augmented, shifts
@@ -38,7 +38,6 @@ _BATCH: Final = 64
 _PEAK_RATE: Final = 1e-3
 _COLUMNS_WEIGHT: Final = 0.1
 _PLACES_WEIGHT: Final = 0.1
-_GRID: Final = 8  #: places a side of the eyes' grid
 _EVALUATION_SEED: Final = 500_000
 _EVALUATION_SIZE: Final = 300
 
@@ -102,23 +101,6 @@ def _batches(
                 torch.from_numpy(specs[rows]),
                 *map(torch.from_numpy, middles(marks[rows], moves)),
             )
-
-
-def middles(
-    marks: NDArray[np.float32], moves: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which noun and which colour has its middle where on the grid, 0 for nothing: two of [n, 64].
-
-    *marks* are as `draw_dataset` writes them, of pictures then moved by *moves* pixels.
-    """
-    nouns, colours = np.zeros((2, len(marks), _GRID * _GRID), np.int64)
-    spots = marks[:, :, 2:] / PAPER + moves[:, None, ::-1] / SIDE
-    column, row = (spots * _GRID).astype(np.int64).clip(0, _GRID - 1).transpose(2, 0, 1)
-    for i in range(marks.shape[1]):  # of two at one place the later one is on top
-        (there,) = marks[:, i, 0].nonzero()
-        place = (row * _GRID + column)[there, i]
-        nouns[there, place], colours[there, place] = marks[there, i, :2].T
-    return nouns, colours
 
 
 def _padded(rows: Sequence[Sequence[int]]) -> NDArray[np.uint8]:

@@ -2,14 +2,18 @@
 
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.sketch.captions import canonical, paraphrase
+from models.sketch.drawing import draw, draw_marked
+from models.sketch.pen import PAPER
 from models.sketch.render import choose_specs
 from models.sketch.spec import random_spec
 from models.sketch.telling.measure import measure_captions
+from models.sketch.telling.middles import GRID, middles
 from models.sketch.telling.reading import read_back
 from models.sketch.telling.words import LONGEST, STOP, WORDS, ids_of, text_of, tokenizer
 
@@ -98,3 +102,28 @@ def test_figures_of_nothing_are_not_a_number():
 def test_a_caption_to_compare_with_must_be_canonical():
     with pytest.raises(ValueError, match="'a zebra'"):
         measure_captions(["a zebra"], ["a zebra"])
+
+
+@given(seeds)
+def test_a_drawing_notes_each_shape_once_where_it_stands(seed):
+    spec = random_spec(Random(seed))
+    picture, marks = draw_marked(spec, Random(seed), 64, fineness=1)
+    assert picture.tobytes() == draw(spec, Random(seed), 64, fineness=1).tobytes()
+    halves = [(spec.noun, spec.colour)] * spec.count + [(spec.noun2, spec.colour2)] * spec.count2
+    assert sorted((mark.noun, mark.colour) for mark in marks) == sorted(halves)
+    assert all(0 < mark.x < PAPER > mark.y > 0 for mark in marks)
+
+
+def test_what_stands_at_a_place_is_asked_where_a_moved_picture_shows_it():
+    marks = np.zeros((3, 5, 4), np.float32)
+    marks[0, 0] = (7, 3, 20, 36)  # units of 128
+    marks[1, :2] = [(1, 2, 127, 127), (4, 5, 2, 2)]
+    marks[2, :2] = [(1, 2, 64, 64), (4, 5, 65, 66)]  # the second is drawn over the first
+    moves = np.array([[0, 3], [3, -3], [0, 0]])  # pixels of 64, down and to the right
+    nouns, colours = (field.reshape(3, GRID, GRID) for field in middles(marks, moves))
+    assert nouns.shape == (3, GRID, GRID)
+    assert np.argwhere(nouns[0]).tolist() == [[2, 1]]
+    assert (nouns[0, 2, 1], colours[0, 2, 1]) == (7, 3)
+    assert np.argwhere(nouns[1]).tolist() == [[0, 0], [7, 7]]
+    assert np.argwhere(nouns[2]).tolist() == [[4, 4]]
+    assert (nouns[2, 4, 4], colours[2, 4, 4]) == (4, 5)

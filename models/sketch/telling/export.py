@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor, nn
 
+from models.captions.captioner import Captioner, Written
 from models.pack import MANIFEST, Caption, CaptionGraph, Manifest, load_pack, to_toml, verify
 from models.sketch.export import HEADER, trace_graph
 from models.sketch.network import HEADS, WIDTH
 from models.sketch.reduction import SIDE
-from models.sketch.telling.greedy import GreedyTeller
 from models.sketch.telling.measure import measure_captions
 from models.sketch.telling.network import LAYERS, Memory, Teller
 from models.sketch.telling.train import CHECKPOINT, Evaluation
 from models.sketch.telling.words import BEGIN, LONGEST, PAD, STOP, tokenizer
-from models.sketch.train import as_tensor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,7 +153,9 @@ def _check(pack: Pack, teller: Teller) -> None:
     verify(pack)
     evaluation = Evaluation()
     theirs = evaluation.tell(teller)
-    ours = GreedyTeller(pack).tell(as_tensor(evaluation.pixels).contiguous().numpy())
+    captioner = Captioner.open(pack)
+    written = captioner.caption(captioner.prepare(list(evaluation.pixels)))
+    ours = [each.text if isinstance(each, Written) else "" for each in written]
     apart = sum(one != other for one, other in zip(ours, theirs, strict=True))
     print(f"captions unlike torch's: {apart} of {len(ours)}")
     if apart > _MOST_APART * len(ours):

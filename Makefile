@@ -55,13 +55,15 @@ fix: $(STAMP)
 $(SAMPLE)/photos/captions.jsonl: | $(STAMP)
 	$(BIN)/python -m models.sketch render --n 120 --seed 1 --out $(SAMPLE)/photos
 
-# Trains the built-in model anew; needs two hours and the `sketch` extra, which nothing else does.
+# Trains the built-in model anew; needs three hours and the `sketch` extra, which nothing else does.
 sketch: $(STAMP)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[sketch]'
 	$(BIN)/python -m models.sketch train --minutes 40 --work $(SAMPLE)/sketch
 	$(BIN)/python -m models.sketch train-faces --minutes 80 --work $(SAMPLE)/sketch-faces
+	$(BIN)/python -m models.sketch train-captions --minutes 45 --work $(SAMPLE)/sketch-captions --from $(SAMPLE)/sketch/checkpoint.pt
 	$(BIN)/python -m models.sketch export --work $(SAMPLE)/sketch
 	$(BIN)/python -m models.sketch export-faces --work $(SAMPLE)/sketch-faces
+	$(BIN)/python -m models.sketch export-captions --work $(SAMPLE)/sketch-captions
 
 bench: $(STAMP)
 	$(BIN)/python -m bench

@@ -1,4 +1,4 @@
-"""`python -m models.sketch render | train | export`, and the same for faces."""
+"""`python -m models.sketch render | train | export`, and the same for faces and captions."""
 
 from __future__ import annotations
 
@@ -85,6 +85,32 @@ def _parser() -> argparse.ArgumentParser:
         help="a pack (default: the one that comes with the program)",
     )
 
+    telling = commands.add_parser("train-captions", help="train to tell drawings (needs torch)")
+    telling.add_argument("--minutes", type=_minutes, default=45, help="how long (default: 45)")
+    telling.add_argument(
+        "--work", type=Path, required=True, metavar="DIR", help="its files; what is there goes on"
+    )
+    telling.add_argument(
+        "--from", type=_file, dest="start", metavar="FILE", help="a checkpoint of train to begin as"
+    )
+    telling.add_argument(
+        "--threads", type=_number, default=2, metavar="N", help="of torch (default: 2)"
+    )
+
+    writing = commands.add_parser(
+        "export-captions", help="add telling to the pack (needs torch and onnx)"
+    )
+    writing.add_argument(
+        "--work", type=Path, required=True, metavar="DIR", help="as for train-captions"
+    )
+    writing.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        default=BUILT_IN / "sketch",
+        help="a pack (default: the one that comes with the program)",
+    )
+
     exporting = commands.add_parser("export", help="write the pack (needs torch and onnx)")
     exporting.add_argument("--work", type=Path, required=True, metavar="DIR", help="as for train")
     exporting.add_argument(
@@ -127,6 +153,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from models.sketch.faces.export import export_faces  # noqa: PLC0415
 
         export_faces(options.work, options.out)
+    elif options.command == "train-captions":
+        from models.sketch.telling.train import train_captions  # noqa: PLC0415
+
+        options.work.mkdir(parents=True, exist_ok=True)
+        train_captions(
+            options.work, minutes=options.minutes, threads=options.threads, start=options.start
+        )
+    elif options.command == "export-captions":
+        from models.sketch.telling.export import export_captions  # noqa: PLC0415
+
+        export_captions(options.work, options.out)
     else:
         from models.sketch.export import export  # noqa: PLC0415
 

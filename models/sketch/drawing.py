@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from models.sketch.landscapes import begin_landscape
-from models.sketch.pen import PAPER, Pen, Point, jittered
+from models.sketch.pen import PAPER, Mark, Pen, Point, jittered
 from models.sketch.shapes import draw_shape, draw_texture
 from models.sketch.spec import INSIDE, LEFT, SMALL, Kind, Spec
 from models.sketch.things import draw_thing
@@ -30,7 +30,14 @@ _MARGIN: Final = 3
 
 
 def draw(spec: Spec, rng: Random, side: int, fineness: int = 2) -> Image.Image:
-    """Draw a spec as an RGB picture of `side` x `side` pixels.
+    """The picture of `draw_marked`."""
+    return draw_marked(spec, rng, side, fineness)[0]
+
+
+def draw_marked(
+    spec: Spec, rng: Random, side: int, fineness: int = 2
+) -> tuple[Image.Image, list[Mark]]:
+    """Draw a spec as an RGB picture of `side` x `side` pixels, and say what stands where in it.
 
     `fineness` is the number of pixels per side drawn for each one kept; 1 saves time where the
     picture is to be reduced anyway.
@@ -39,7 +46,7 @@ def draw(spec: Spec, rng: Random, side: int, fineness: int = 2) -> Image.Image:
         pen = begin_landscape(rng, SCENES[spec.scene - 1], side, fineness)
         if spec.count:
             _put_things(pen, rng, spec)
-        return pen.finish(rng)
+        return pen.finish(rng), pen.marks
     ground = jittered(rng, COLOURS[COLOUR_NAMES[spec.ground - 1]], 12)
     pen = Pen(side, fineness, ground)
     draw_texture(pen, rng, TEXTURES[spec.texture - 1], ground)
@@ -51,7 +58,7 @@ def draw(spec: Spec, rng: Random, side: int, fineness: int = 2) -> Image.Image:
         _put_inside(pen, rng, spec)
     else:
         _put_beside(pen, rng, spec)
-    return pen.finish(rng)
+    return pen.finish(rng), pen.marks
 
 
 def _put(  # noqa: PLR0917 - in the order a hand would need them
@@ -59,6 +66,7 @@ def _put(  # noqa: PLR0917 - in the order a hand would need them
 ) -> None:
     hue = jittered(rng, COLOURS[COLOUR_NAMES[colour - 1]])
     draw_shape(pen, rng, NOUNS[noun - 1], centre, radius, hue)
+    pen.marks.append(Mark(noun, colour, *centre))
 
 
 def _radius(rng: Random, size: int) -> float:
@@ -162,4 +170,6 @@ def _put_things(pen: Pen, rng: Random, spec: Spec) -> None:
         low, high = (0.22, 0.42) if name == "balloon" else (0.62, 0.8)
         size = rng.uniform(smallest, largest)
         hue = jittered(rng, COLOURS[COLOUR_NAMES[spec.colour - 1]], 8)
-        draw_thing(pen, name, (x, rng.uniform(low, high) * PAPER), size, hue)
+        y = rng.uniform(low, high) * PAPER
+        draw_thing(pen, name, (x, y), size, hue)
+        pen.marks.append(Mark(spec.noun, spec.colour, x, y))

@@ -40,7 +40,7 @@ _WORTH_HALVING: Final = 1024
 _LEAST_COSINE: Final = 0.9999
 
 #: First line of a pack.toml written here.
-HEADER: Final = "# Written by `python -m models.sketch export` and `export-faces`.\n"
+HEADER: Final = "# Written by `python -m models.sketch` export, export-faces and export-captions.\n"
 
 _MANIFEST: Final = """\
 name = "sketch"
@@ -103,7 +103,7 @@ class _Unit(nn.Module):  # type: ignore[misc, unused-ignore]
 def export(work: Path, directory: Path) -> None:
     """Write the pack of the last checkpoint in `work` into `directory`, read it back, measure it.
 
-    Faces that the pack in `directory` knows stay as they are.
+    What else the pack in `directory` knows, faces and captions, stays as it is.
 
     Raises:
         ValueError: the graphs do not compute what the checkpoint does.
@@ -127,7 +127,8 @@ def export(work: Path, directory: Path) -> None:
     told = _MANIFEST.format(**sums, dimensions=DIMENSIONS, side=SIDE, context=CONTEXT, pad=PAD)
     manifest = msgspec.toml.decode(told, type=Manifest)
     if (directory / MANIFEST).exists():
-        manifest = msgspec.structs.replace(manifest, faces=load_pack(directory).faces)
+        there = load_pack(directory)
+        manifest = msgspec.structs.replace(manifest, faces=there.faces, caption=there.caption)
     (directory / MANIFEST).write_text(HEADER + to_toml(manifest), encoding="utf-8")
     _check(directory, Evaluation(tokenizer), image, text)
 
@@ -145,14 +146,28 @@ def write_graph(  # noqa: PLR0917 - a module, what it takes, where to
     Of the outputs only the first axis does.
     """
     first = {0: open_axes[0]} if open_axes else {}
+    axes = {name: open_axes} | dict.fromkeys(outputs, first) if open_axes else {}
+    trace_graph(module, (example,), path, inputs=(name,), outputs=outputs, open_axes=axes)
+
+
+def trace_graph(
+    module: nn.Module,
+    examples: tuple[Tensor, ...],
+    path: Path,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    open_axes: dict[str, dict[int, str]],
+) -> None:
+    """Export *module*, called with *examples*; *open_axes* are, by tensor, those that may vary."""
     # The older exporter, traced: it folds batch norms into convolutions and needs no onnxscript.
     torch.onnx.export(
         module,
-        (example,),
+        examples,
         str(path),
-        input_names=[name],
+        input_names=list(inputs),
         output_names=list(outputs),
-        dynamic_axes={name: open_axes} | dict.fromkeys(outputs, first) if open_axes else None,
+        dynamic_axes=open_axes or None,
         opset_version=_OPSET,
         dynamo=False,
     )

@@ -19,19 +19,19 @@ from models.sketch.spec import CLASSES
 from models.sketch.subwords import CONTEXT, PAD
 
 DIMENSIONS: Final = 512  #: of the shared space
-_WIDTH: Final = 128  #: of both transformers
-_HEADS: Final = 4
+WIDTH: Final = 128  #: of both transformers
+HEADS: Final = 4
 _LAYERS: Final = 3
-_CHANNELS: Final = (16, 48, _WIDTH)
+_CHANNELS: Final = (16, 48, WIDTH)
 _RESIDUALS: Final = (0, 1, 1)
-_IMAGE_QUERIES: Final = 4
+IMAGE_QUERIES: Final = 4
 _TEXT_QUERIES: Final = 2
 #: Log of the first inverse temperature, 1/0.07 as in CLIP.
 _LOG_SCALE: Final = 2.66
 _MOST_SCALE: Final = 100.0
 #: The entries of a unit vector of 512 dimensions are small; linear layers like them about one.
 _HEAD_SCALE: Final = 12.0
-_HIDDEN: Final = -1e4  #: attention to padding; finite, because float16 must hold it
+HIDDEN: Final = -1e4  #: attention to padding; finite, because float16 must hold it
 
 
 class Layer(nn.Module):  # type: ignore[misc, unused-ignore]
@@ -39,17 +39,17 @@ class Layer(nn.Module):  # type: ignore[misc, unused-ignore]
 
     def __init__(self) -> None:
         super().__init__()
-        self.before_attention = nn.LayerNorm(_WIDTH)
-        self.before_mlp = nn.LayerNorm(_WIDTH)
-        self.qkv = nn.Linear(_WIDTH, 3 * _WIDTH)
-        self.out = nn.Linear(_WIDTH, _WIDTH)
-        self.widen = nn.Linear(_WIDTH, 2 * _WIDTH)
-        self.narrow = nn.Linear(2 * _WIDTH, _WIDTH)
+        self.before_attention = nn.LayerNorm(WIDTH)
+        self.before_mlp = nn.LayerNorm(WIDTH)
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+        self.out = nn.Linear(WIDTH, WIDTH)
+        self.widen = nn.Linear(WIDTH, 2 * WIDTH)
+        self.narrow = nn.Linear(2 * WIDTH, WIDTH)
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Tokens [n, t, width] to the same; `bias` [n, 1, 1, t] is added to the attention."""
         n, t, width = x.shape
-        qkv = self.qkv(self.before_attention(x)).reshape(n, t, 3, _HEADS, width // _HEADS)
+        qkv = self.qkv(self.before_attention(x)).reshape(n, t, 3, HEADS, width // HEADS)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         x = x + self.out(mixed.transpose(1, 2).reshape(n, t, width))
@@ -71,7 +71,7 @@ class Residual(nn.Module):  # type: ignore[misc, unused-ignore]
         return functional.relu(x + self.second(functional.relu(self.first(x))))
 
 
-def _learned(*shape: int) -> nn.Parameter:
+def learned(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(*shape) * 0.02)
 
 
@@ -85,11 +85,11 @@ class ImageTower(nn.Module):  # type: ignore[misc, unused-ignore]
             stages += [Residual(channels) for _ in range(residuals)]
             before = channels
         self.stem = nn.Sequential(*stages).to(memory_format=torch.channels_last)
-        self.places = _learned((SIDE // 2 ** len(_CHANNELS)) ** 2, _WIDTH)
-        self.queries = _learned(_IMAGE_QUERIES, _WIDTH)
+        self.places = learned((SIDE // 2 ** len(_CHANNELS)) ** 2, WIDTH)
+        self.queries = learned(IMAGE_QUERIES, WIDTH)
         self.layers = nn.ModuleList(Layer() for _ in range(_LAYERS))
-        self.norm = nn.LayerNorm(_WIDTH)
-        self.project = nn.Linear(_IMAGE_QUERIES * _WIDTH, DIMENSIONS)
+        self.norm = nn.LayerNorm(WIDTH)
+        self.project = nn.Linear(IMAGE_QUERIES * WIDTH, DIMENSIONS)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels in -1 … 1, [n, 3, 64, 64], to vectors of any length, [n, 512]."""
@@ -97,26 +97,26 @@ class ImageTower(nn.Module):  # type: ignore[misc, unused-ignore]
         x = torch.cat([self.queries.expand(x.shape[0], -1, -1), x], 1)
         for layer in self.layers:
             x = layer(x)
-        projected: Tensor = self.project(self.norm(x[:, :_IMAGE_QUERIES]).flatten(1))
+        projected: Tensor = self.project(self.norm(x[:, :IMAGE_QUERIES]).flatten(1))
         return projected
 
 
 class TextTower(nn.Module):  # type: ignore[misc, unused-ignore]
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(vocabulary, _WIDTH)
+        self.tokens = nn.Embedding(vocabulary, WIDTH)
         nn.init.normal_(self.tokens.weight, std=0.05)
-        self.places = _learned(CONTEXT, _WIDTH)
-        self.queries = _learned(_TEXT_QUERIES, _WIDTH)
+        self.places = learned(CONTEXT, WIDTH)
+        self.queries = learned(_TEXT_QUERIES, WIDTH)
         self.layers = nn.ModuleList(Layer() for _ in range(_LAYERS))
-        self.norm = nn.LayerNorm(_WIDTH)
-        self.project = nn.Linear(_TEXT_QUERIES * _WIDTH, DIMENSIONS)
+        self.norm = nn.LayerNorm(WIDTH)
+        self.project = nn.Linear(_TEXT_QUERIES * WIDTH, DIMENSIONS)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids [n, t] with t up to the context, padded, to vectors of any length, [n, 512]."""
         x = self.tokens(ids) + self.places[: ids.shape[1]]
         x = torch.cat([self.queries.expand(x.shape[0], -1, -1), x], 1)
-        hidden = functional.pad((ids == PAD).to(x.dtype) * _HIDDEN, (_TEXT_QUERIES, 0))
+        hidden = functional.pad((ids == PAD).to(x.dtype) * HIDDEN, (_TEXT_QUERIES, 0))
         for layer in self.layers:
             x = layer(x, hidden[:, None, None, :])
         projected: Tensor = self.project(self.norm(x[:, :_TEXT_QUERIES]).flatten(1))

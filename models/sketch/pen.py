@@ -8,7 +8,7 @@ pixels per final pixel) and reduced at the end.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -44,6 +44,15 @@ def luma(colour: Colour) -> float:
     return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
 
 
+class Mark(NamedTuple):
+    """A shape or thing that was drawn, for those who learn where it is."""
+
+    noun: int  #: as in a spec
+    colour: int
+    x: float  #: of its middle, in units
+    y: float
+
+
 class Pen:
     def __init__(self, side: int, fineness: int, ground: Colour | Sequence[Colour]) -> None:
         """Start a square picture of `side` pixels, its ground one colour or a fall of colours."""
@@ -57,6 +66,7 @@ class Pen:
             fall = Image.fromarray(column).resize((1, canvas), Image.Resampling.BICUBIC)
             self._image = fall.resize((canvas, canvas), Image.Resampling.NEAREST)
         self._draw = ImageDraw.Draw(self._image)
+        self.marks: list[Mark] = []  #: what whoever draws has noted
 
     def polygon(
         self, points: Iterable[Point], fill: Colour, edge: Colour | None = None, width: float = 1

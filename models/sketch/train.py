@@ -171,7 +171,7 @@ def _batches(
             also_true = fits(said, drawn)
             np.fill_diagonal(also_true, val=False)
             yield (
-                _augmented(chance, pixels[rows]),
+                augmented(chance, pixels[rows], shifts(chance, len(rows))),
                 _ids(tokenizer, [caption.text for caption in captions]),
                 torch.from_numpy(drawn),
                 torch.from_numpy(said),
@@ -189,12 +189,19 @@ def _caption(rng: Random, spec: Spec) -> Caption:
     return caption._replace(text=" ".join(words))
 
 
-def _augmented(chance: np.random.Generator, pixels: NDArray[np.uint8]) -> Tensor:
-    """Pictures shifted by a few pixels, in a little more or less light."""
+def shifts(chance: np.random.Generator, number: int) -> NDArray[np.int64]:
+    """By how many pixels to move pictures down and to the right, [n, 2]."""
+    return chance.integers(-_SHIFT, _SHIFT + 1, (number, 2))
+
+
+def augmented(
+    chance: np.random.Generator, pixels: NDArray[np.uint8], moves: NDArray[np.int64]
+) -> Tensor:
+    """Pictures moved by *moves*, in a little more or less light."""
     n = len(pixels)
     edge = (_SHIFT, _SHIFT)
     wide = np.pad(pixels, ((0, 0), edge, edge, (0, 0)), mode="edge")
-    corners = chance.integers(0, 2 * _SHIFT + 1, (n, 2))
+    corners = _SHIFT - moves
     shifted = np.stack(
         [wide[i, y : y + SIDE, x : x + SIDE] for i, (y, x) in enumerate(corners.tolist())]
     )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.sketch.faces.course import run_course
+from models.sketch.course import run_course
 from models.sketch.faces.dataset import SIDE
 from models.sketch.faces.network import STRIDES, Detector
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.sketch.faces.course import run_course
+from models.sketch.course import run_course
 from models.sketch.faces.dataset import CROP, PER_PERSON
 from models.sketch.faces.measure import verification_auc
 from models.sketch.faces.network import Recogniser, Traits

@@ -669,6 +669,7 @@ class Repair(Owner, frozen=True, tag="repair"):
     counters: bool = False
     faces: list[int] = []  #: contents to be looked at for faces
     captions: list[int] = []  #: contents to be described
+    words: bool = False  #: the index of the words of captions is to be made anew
 
 
 class Repaired(Message, frozen=True, tag="repaired"):

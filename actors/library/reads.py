@@ -305,6 +305,20 @@ _newest_said: Final = (
 _CAPTIONED = (
     select(_newest_said).order_by(_newest_said.c.bm25, _newest_said.c.content).limit(bindparam("n"))
 )
+# The index of words has a row of its own for each caption that it knows.
+_known_words: Final = table("caption_words_docsize", column("id"))
+_MISWORDED = select(
+    select(func.count())
+    .where(~exists(select(_known_words.c.id).where(_known_words.c.id == captions.c.id)))
+    .select_from(captions)
+    .scalar_subquery()
+    .label("missing"),
+    select(func.count())
+    .where(~exists(select(captions.c.id).where(captions.c.id == _known_words.c.id)))
+    .select_from(_known_words)
+    .scalar_subquery()
+    .label("strange"),
+)
 _LOOKED_THROUGH = select(contents.c.digest).where(
     contents.c.digest.in_(values()),
     ~exists(
@@ -895,6 +909,19 @@ class Reader:
         broken = await self._rows(text("PRAGMA foreign_key_check"))
         found += [f"table {row[0]}: row {row[1]} points nowhere in {row[2]}" for row in broken[:20]]
         return [each for each in found if each != "ok"]
+
+    async def misworded(self) -> str:
+        """How the index of the words of captions differs from the captions; "" where it does not.
+
+        Slow.  Compared is which captions it knows, not which words: only the write half can make
+        SQLite do that.
+        """
+        if self._engine.dialect.name != "sqlite":
+            return ""
+        ((missing, strange),) = await self._rows(_MISWORDED)
+        if not (missing or strange):
+            return ""
+        return f"it lacks {missing} captions and has {strange} that are none"
 
     async def derived(self, after: int, limit: int) -> list[Derived]:
         """Up to *limit* live contents with an id after *after*, by id."""

@@ -272,7 +272,7 @@ class Scheduler(Neighbour):
     def __init__(self):
         super().__init__("scheduler", {AskCaption: None, AskStatus: SchedulerStatus([], 0, 0.0)})
         self.asks = []
-        self._line = None
+        self._line: Line
         self._news = anyio.Event()
 
     def _hear(self, envelope):

@@ -243,6 +243,10 @@ async def test_progress_comes_at_once_and_then_when_it_changes():
             "faces_left": 0,
             "faces_eta_seconds": None,
             "faces_wait": "",
+            "captions": None,
+            "captions_left": 0,
+            "captions_eta_seconds": None,
+            "captions_wait": "",
         }
         it.library.add(50)
         it.decodes += 1

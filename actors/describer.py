@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from models.captions.captioner import Captioner, Written
 from numpy.typing import NDArray
 
 from actors.fitted import BATCH_S, BREAK_OFF, Fit, budget_s, ends_with_device, on_device
+from models.captions.captioner import Captioner, Written
 from models.errors import OutOfMemory, PictureBroken
 from models.image import Picture, Size
 from models.pack import Pack

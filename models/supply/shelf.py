@@ -60,7 +60,9 @@ class Held(msgspec.Struct, frozen=True):
             return ""
         if self.pack.embed is not None:
             return "search"
-        return "faces" if self.pack.faces is not None else ""
+        if self.pack.faces is not None:
+            return "faces"
+        return "captions" if self.pack.caption is not None else ""
 
     @property
     def licence(self) -> str:

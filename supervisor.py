@@ -212,6 +212,7 @@ def tree(
                     SchedulerSettings(classes, device, settings.scheduler.settle),
                     "catalog",
                     *classes,
+                    "gateway",  # what it asked for is not to be done when it is gone
                     nice=BACKGROUND,
                 ),
                 *(

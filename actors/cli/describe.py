@@ -21,6 +21,9 @@ from actors.cli.common import (
 from actors.client import Client, NotDescribed, PeerRefused
 from actors.library.paths import printable
 
+#: before the reason, in what the gateway refuses
+_SAYS_NO = "gateway: Refusal: "
+
 
 def describe(
     photo: Annotated[str, typer.Argument(help="Its number, as `search --json` tells it, or path.")],
@@ -43,7 +46,7 @@ def describe(
         except NotDescribed as error:
             fail(f"describe: photo {content} was not described: {error}", EXIT_TRY_AGAIN)
         except PeerRefused as error:
-            fail(f"describe: {error}", EXIT_NO)
+            fail(f"describe: {str(error).removeprefix(_SAYS_NO)}", EXIT_NO)
         if as_json:
             console.print_json({"content": content, "caption": text})
 

@@ -38,6 +38,7 @@ from actors.cli import bars
 from actors.cli.check import check as check_library
 from actors.cli.common import EXIT_GAVE_UP, EXIT_TRY_AGAIN, DataOption, JsonOption, fail, folder
 from actors.cli.dead_letters import dead_letters
+from actors.cli.describe import describe
 from actors.cli.doctor import doctor
 from actors.cli.forget import forget
 from actors.cli.logs import logs
@@ -211,6 +212,7 @@ def tree(
                     SchedulerSettings(classes, device, settings.scheduler.settle),
                     "catalog",
                     *classes,
+                    "gateway",  # what it asked for is not to be done when it is gone
                     nice=BACKGROUND,
                 ),
                 *(
@@ -675,6 +677,7 @@ app.command()(pause)
 app.command()(resume)
 app.command()(stop)
 app.command("check")(check_library)
+app.command()(describe)
 app.command()(forget)
 app.command()(selftest)
 app.add_typer(models, name="models")

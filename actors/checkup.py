@@ -59,6 +59,8 @@ class Findings(msgspec.Struct):
     unreadable: list[Path] = []  #: … or of the right size, and no picture
     vectors: list[int] = []  #: contents without one, and nothing to bring it
     faces: list[int] = []  #: contents in which nobody looked for faces, and nobody is about to
+    captions: list[int] = []  #: contents that nobody described, and nobody is about to
+    words: str = ""  #: how the index of their words differs from the captions
     snapshot: str = ""
     index: str = ""
     leftovers: list[Path] = []  #: derived files that belong to no photo
@@ -92,10 +94,13 @@ async def examine(places: Places, ask_index: AskIndex | None, *, deep: bool = Fa
         await _thumbnails(findings, reader, derived, deep=deep)
         findings.vectors = await _all(reader.unembedded)
         findings.faces = await _all(partial(reader.unembedded, kind="face"))
+        findings.captions = await _all(partial(reader.unembedded, kind="caption"))
+        findings.words = await reader.misworded()
         running = ask_index is not None
         findings.leftovers = await _leftovers(reader, derived, YOUNG_S if running else 0)
         for space in await reader.spaces():
-            if space.state == "active":
+            # captions are found by the database itself
+            if space.state == "active" and space.space.kind != "caption":
                 await _index(findings, reader, space, Path(os.fsdecode(places.index)), ask_index)
     except CatalogCorrupt as error:
         findings.database = [str(error)]

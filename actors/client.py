@@ -5,6 +5,8 @@
 
     with BlockingClient.connect() as library:
         found = library.search("a red circle on green", k=5)
+        for text in library.describe(found.hits[0].content):
+            print(text)
 
 A client finds the running system by `<data>/run.json`, asks the supervisor which incarnation
 of the gateway is up, and dials that one; when the gateway was replaced it dials the new one
@@ -13,9 +15,10 @@ lie in a directory of mode 0700.
 """
 
 import contextlib
+import itertools
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -28,13 +31,18 @@ from actors.messages import (
     AnyMessage,
     AskFaces,
     AskLink,
+    AskPhoto,
     AskStatus,
     AskTotals,
+    Describe,
+    Done,
     Faces,
     FacesLike,
     Found,
     Link,
     Message,
+    PhotoIs,
+    Saying,
     Search,
     Status,
     Totals,
@@ -47,6 +55,8 @@ from runtime.node import SUPERVISOR, Node, plain_errors
 GATEWAY = "gateway"
 #: how often a waiting client asks the supervisor whether the gateway was replaced
 SILENCE_S = 2.0
+#: a little longer than the gateway waits for a word, since it knows why there is none
+WORD_S = 65.0
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -66,6 +76,10 @@ class StartedAnew(NotRunning):
 
     def __init__(self, data: Path) -> None:
         Exception.__init__(self, f"Obscura on {data} was started anew meanwhile: connect again")
+
+
+class NotDescribed(Exception):
+    """A photo could not be described; the text tells why."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -108,6 +122,10 @@ class Client:
         self._node = node
         self._data = data
         self._run = run
+        self._asks = itertools.count(1)
+        #: what was said last under a number; None: nothing new
+        self._said: dict[int, Saying | None] = {}
+        self._saying = anyio.Event()
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -129,6 +147,7 @@ class Client:
             with plain_errors():
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(client._follow_gateway)
+                    tasks.start_soon(client._listen)
                     yield client
                     tasks.cancel_scope.cancel()
 
@@ -179,6 +198,63 @@ class Client:
             as `search`.
         """
         return await self.ask(FacesLike(face, k, least), Found, seconds)
+
+    async def describe(self, content: int, *, seconds: float = WORD_S) -> AsyncGenerator[str, None]:
+        """The photo *content* in words, as they are written: each time all of the text so far.
+
+        Nothing of it is kept.
+
+        Args:
+            content: id of a photo, as a hit has it.
+            seconds: to wait for the first word, and from one to the next.
+
+        Raises:
+            NotDescribed: it came to nothing; the text tells why.
+            DeadlinePassed, PeerRefused, NotRunning: as `search`.
+        """
+        ask = next(self._asks)
+        self._said[ask] = None
+        try:
+            await self.ask(Describe(ask, content), Done, seconds)
+            gateway = self._node.ref(GATEWAY).incarnation
+            saying = Saying(ask, "")
+            while not saying.done:
+                saying = await self._next_saying(ask, gateway, seconds)
+                if saying.error:
+                    raise NotDescribed(saying.error)
+                yield saying.text
+        finally:
+            del self._said[ask]
+
+    async def _next_saying(self, ask: int, gateway: int | None, seconds: float) -> Saying:
+        deadline = anyio.current_time() + seconds
+        while (saying := self._said[ask]) is None:
+            left = deadline - anyio.current_time()
+            if left <= 0:
+                raise DeadlinePassed(GATEWAY, seconds)
+            with anyio.move_on_after(min(left, SILENCE_S)) as patience:
+                await self._saying.wait()
+            if patience.cancelled_caught:
+                with contextlib.suppress(Busy, PeerAway, PeerRestarted):
+                    await self._dial_gateway(SILENCE_S)
+                if self._node.ref(GATEWAY).incarnation != gateway:
+                    raise NotDescribed("the gateway was started anew meanwhile; ask again")
+        self._said[ask] = None
+        return saying
+
+    async def _listen(self) -> None:
+        """Take in what is said without an answer being due."""
+        while True:
+            envelope = await self._node.mailbox.get()
+            match envelope.body:
+                case Saying(ask) as saying if ask in self._said:
+                    self._said[ask] = saying
+                    self._saying.set()
+                    self._saying = anyio.Event()
+
+    async def photo(self, path: bytes, *, seconds: float = 10.0) -> PhotoIs:
+        """Which photo the file at *path* is, an absolute one."""
+        return await self.ask(AskPhoto(path), PhotoIs, seconds)
 
     async def status(self, *, seconds: float = 10.0) -> Status:
         """What every part of the system is doing."""
@@ -269,6 +345,16 @@ class BlockingClient:
         """As `Client.faces_like`."""
         return self._portal.call(partial(self._client.faces_like, face, k, least=least))
 
+    def describe(self, content: int) -> Iterator[str]:
+        """As `Client.describe`."""
+        texts = self._client.describe(content)
+
+        async def following() -> str | None:
+            return await anext(texts, None)
+
+        while (text := self._portal.call(following)) is not None:
+            yield text
+
     def status(self) -> Status:
         """As `Client.status`."""
         return self._portal.call(self._client.status)
@@ -284,6 +370,7 @@ __all__ = [
     "DeadlinePassed",
     "Faces",
     "Found",
+    "NotDescribed",
     "NotRunning",
     "PeerRefused",
     "RuntimeFault",

@@ -51,6 +51,9 @@ def event_record(event: str, fields: dict[str, object]) -> Record:
     return log.record("supervisor", _LEVELS.get(event, "info"), event, dict(fields))
 
 
+#: what is said of a pack where it does not serve whole pictures
+KINDS = {"face": " (faces)", "caption": " (captions)"}
+
 #: columns when nobody sees them: a folded path is of no use to the next program
 UNFOLDED = 10_000
 
@@ -150,21 +153,33 @@ def print_found(found: Found) -> None:
     table.add_column("taken")
     counted = any(hit.faces is not None for hit in found.hits)
     by_face = any(hit.face is not None for hit in found.hits)
+    told = any(hit.caption is not None for hit in found.hits)
     if by_face:
         table.add_column("face", justify="right")
     elif counted:
         table.add_column("faces", justify="right")
+    if told:
+        table.add_column("by")
     table.add_column("photo", overflow="fold")
+    if told:
+        table.add_column("caption", overflow="fold")
     for hit in found.hits:
         cells = [f"{hit.score:.3f}", hit.taken_at or ""]
         if by_face:
             cells.append("" if hit.face is None else str(hit.face.id))
         elif counted:
             cells.append("?" if hit.faces is None else str(hit.faces))
-        table.add_row(*cells, _plain(hit.path))
+        if told:
+            cells.append(hit.reason)
+        cells.append(_plain(hit.path))
+        if told:
+            cells.append(_plain(hit.caption or ""))
+        table.add_row(*cells)
     print_table(table)
     if found.unlooked:
         sys.stderr.write(f"faces are still to be looked for in {found.unlooked} more photos\n")
+    if lacking := [each for each in found.degraded.split("; ") if each not in {"", "exact"}]:
+        sys.stderr.write(f"{'; '.join(lacking)}\n")
     if found.demo:
         sys.stderr.write("demo model: understands drawings only\n")
 
@@ -179,6 +194,8 @@ def result(hit: Hit) -> dict[str, Any]:
         "content": hit.content,
         "faces": hit.faces,
         "face": hit.face,
+        "reason": hit.reason,
+        "caption": hit.caption,
     }
 
 
@@ -237,16 +254,17 @@ def spaces(catalog: CatalogStatus) -> list[str]:
     found = []
     for each in known:
         number = f"{each.vectors} of {catalog.photos} photos"
+        name = each.pack + KINDS.get(each.kind, "")
         if each.state == "active":
-            found.append(f"{each.pack} serves ({number})")
+            found.append(f"{name} serves ({number})")
         elif each.state == "retired":
-            found.append(f"{each.pack} can be gone back to ({number})")
+            found.append(f"{name} can be gone back to ({number})")
         elif each.held:
-            found.append(f"{each.pack} is built ({number}) and held back: {each.held}")
+            found.append(f"{name} is built ({number}) and held back: {each.held}")
         else:
             eta = f", {pretty_seconds(each.eta_seconds)} left" if each.eta_seconds else ""
             rate = f", {each.rate:g}/s" if each.rate else ""
-            found.append(f"{each.pack} is being built beside it: {number}{rate}{eta}")
+            found.append(f"{name} is being built beside it: {number}{rate}{eta}")
     return found
 
 

@@ -9,24 +9,31 @@ missed in the answer, or named in a clear error; this process waits for nobody w
 
 import contextlib
 import os
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, ClassVar
 
 import anyio
+import msgspec
 
 from actors.messages import (
     AnyMessage,
     AskFaces,
     AskLink,
+    AskPhoto,
     AskPlaces,
     AskStatus,
     AskTotals,
+    Describe,
+    Done,
     FacesLike,
     Found,
     Link,
     Owner,
     OwnerOfIndex,
+    PhotoIs,
     Places,
+    Saying,
     Search,
     ThumbnailsLost,
 )
@@ -38,6 +45,7 @@ from actors.web.access import Access
 from actors.web.app import Site
 from actors.web.board import Board
 from actors.web.crops import Crops
+from actors.web.describing import Describer
 from actors.web.errors import Refusal
 from actors.web.faces import FaceFinder
 from actors.web.library import CatalogLibrary, Library, Photos
@@ -95,6 +103,9 @@ class Gateway(Actor):
         self._faces = FaceFinder(
             index=index, library=self._library, photos=photos, board=self._board, metrics=metrics
         )
+        self._describer = Describer(
+            scheduler=self.ref("scheduler"), library=self._library, board=self._board
+        )
         derived = Path(os.fsdecode(settings.derived))
         thumbnails = Thumbnails(derived, photos, self._losses.note)
         site = Site(
@@ -104,6 +115,7 @@ class Gateway(Actor):
             metrics=metrics,
             photos=photos,
             faces=self._faces,
+            describer=self._describer,
             thumbnails=thumbnails,
             crops=Crops(self._library, photos, thumbnails, self._losses.note),
             needed=(text, index),
@@ -137,7 +149,6 @@ class Gateway(Actor):
                     self.ref("catalog").tell(ThumbnailsLost(lost))
 
     async def handle(self, message: Any, line: Line) -> Body | None:
-        del line
         match message:
             case Search(query, k, has_faces, faces):
                 found = await self._searcher.search(query, k, has_faces=has_faces, faces=faces)
@@ -149,6 +160,16 @@ class Gateway(Actor):
                 return found
             case AskFaces(content):
                 return await self._faces.of(content)
+            case Describe(ask, content):
+                number = await self._describer.begin(content)
+                self.tasks.start_soon(self._describe, number, ask, line)
+                return Done()
+            case Saying():
+                self._describer.heard(message)
+                return None
+            case AskPhoto(path):
+                file = await self._library.file(path)
+                return PhotoIs(None if file is None else file.content, file is not None)
             case AskLink():
                 return Link(self._address.url + self._access.new_path(anyio.current_time()))
             case AskStatus():
@@ -166,6 +187,15 @@ class Gateway(Actor):
             case _:
                 raise NotImplementedError(type(message).__name__)
 
+    async def _describe(self, number: int, ask: int, asker: Line) -> None:
+        """Pass on to *asker*, under its own number *ask*, what is said under *number*."""
+        async with aclosing(self._describer.sayings(number)) as sayings:
+            async for each in sayings:
+                try:
+                    asker.tell(msgspec.structs.replace(each, ask=ask))
+                except (PeerAway, Busy):
+                    return  # gone, or does not read: then it gives up by itself
+
     async def _ask_index(self, message: OwnerOfIndex) -> Body:
         try:
             return await self.ref("index").ask(message, OWNER_S)
@@ -178,7 +208,8 @@ class Gateway(Actor):
         self._board.news()
 
     async def on_down(self, down: Down) -> None:
-        del down
+        if down.name == "scheduler":
+            self._describer.lost()
         self._board.news()
 
     async def on_drain(self) -> None:
@@ -193,6 +224,7 @@ class Gateway(Actor):
 
 def _refuse_oversized(found: Found) -> None:
     """An answer of hundreds of very long paths is above what a message may hold."""
-    # what is not its path takes less than half of that
-    if sum(len(hit.path.encode()) + 512 for hit in found.hits) > MAX_BODY_BYTES:
+    # what is neither its path nor its caption takes less than half of that
+    texts = (hit.path + (hit.caption or "") for hit in found.hits)
+    if sum(len(each.encode()) + 512 for each in texts) > MAX_BODY_BYTES:
         raise Refusal("too_large", "the answer is too large for a message; ask for fewer photos")

@@ -407,16 +407,22 @@ class Faces(Message, frozen=True, tag="faces"):
     model: str  #: the pack that found them
 
 
+#: by what it shows, by the words of its caption, or by both
+Reason = Literal["vector", "caption", "both"]
+
+
 class Hit(msgspec.Struct, frozen=True):
     content: int
     path: str  #: printable; undecodable bytes are shown as surrogate escapes
-    score: float
+    score: float  #: cosine; 0 of a photo that was found by its caption and has no vector yet
     taken_at: str | None
     thumbnail: str  #: path on the gateway, below its address
     width: int = 0
     height: int = 0
     faces: int | None = None  #: in the photo; None while nobody has looked for them
     face: Face | None = None  #: the one it was found by
+    reason: Reason = "vector"  #: what it was found by
+    caption: str | None = None  #: what a model says of it; None while it has not been described
 
 
 class Found(Message, frozen=True, tag="found"):
@@ -425,8 +431,29 @@ class Found(Message, frozen=True, tag="found"):
     demo: bool  #: the answer comes from a model that understands drawings only
     indexed: int
     seconds: float
-    degraded: str = ""
+    degraded: str = ""  #: what the answer lacks
     unlooked: int = 0  #: photos in which faces are still to be looked for, if that mattered
+
+
+class AskPhoto(Message, frozen=True, tag="ask_photo"):
+    """Which photo is that file?  Answered `PhotoIs`."""
+
+    path: bytes  #: absolute
+
+
+class PhotoIs(Message, frozen=True, tag="photo_is"):
+    content: int | None  #: None: it is no photo, or not read yet
+    known: bool  #: the library knows such a file
+
+
+class Describe(Message, frozen=True, tag="describe"):
+    """Describe a photo now, and keep nothing of it.  Answered `Done` when somebody is at it.
+
+    `Saying` follows, several times, until one is done.
+    """
+
+    ask: int  #: the asker's own number for it, of which `Saying` says the same
+    content: int
 
 
 class AskLink(Message, frozen=True, tag="ask_link"):
@@ -642,6 +669,7 @@ class Repair(Owner, frozen=True, tag="repair"):
     counters: bool = False
     faces: list[int] = []  #: contents to be looked at for faces
     captions: list[int] = []  #: contents to be described
+    words: bool = False  #: the index of the words of captions is to be made anew
 
 
 class Repaired(Message, frozen=True, tag="repaired"):
@@ -772,6 +800,9 @@ AnyMessage = (
     | AskFaces
     | Faces
     | Found
+    | AskPhoto
+    | PhotoIs
+    | Describe
     | AskLink
     | Link
     | AskStatus

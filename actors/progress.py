@@ -1,7 +1,8 @@
 """How far the library is read, how fast, and how long it will still take.
 
     found ─► decode ─► embed ─► searchable
-                  └──► faces, where a model looks for them
+                  ├──► faces, where a model looks for them
+                  └──► captions, where a model describes photos
 
 Pure: whoever calls brings the clock.  Everything shown comes from counters that the catalog
 and the index keep, over all runs; nothing is estimated but the time that is left.
@@ -24,13 +25,15 @@ from typing import Final, Literal
 
 import msgspec
 
-from actors.messages import CatalogStatus, IndexStatus, SchedulerStatus, Totals
+from actors.messages import CatalogStatus, Class, IndexStatus, SchedulerStatus, Totals
 
 WINDOW_S: Final = 10.0
 LEAST_S: Final = 1.5
 
-Name = Literal["found", "decode", "embed", "searchable", "faces"]
+Name = Literal["found", "decode", "embed", "searchable", "faces", "captions"]
 Known = Literal["all", "about", "at least"]
+#: classes of work that a library may do without
+_OPTIONAL: Final[dict[Name, Class]] = {"faces": "face", "captions": "caption"}
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -59,6 +62,10 @@ class Pace(msgspec.Struct, frozen=True):
     faces_left: int = 0  #: photos
     faces_eta_seconds: int | None = None
     faces_wait: str = ""  #: why nobody looks for them right now
+    captions: float | None = None  #: photos a second
+    captions_left: int = 0  #: photos
+    captions_eta_seconds: int | None = None
+    captions_wait: str = ""  #: why nobody writes them right now
 
 
 class Meter:
@@ -104,8 +111,10 @@ class Course:
                 meter.forget()
             return []
         stages = _stages(catalog, index, totals)
-        if any(each.kind == "face" and each.state != "retired" for each in catalog.spaces):
-            stages.append(_faces(catalog, stages, scheduler))
+        wanted = {each.kind for each in catalog.spaces if each.state != "retired"}
+        for name, kind in _OPTIONAL.items():
+            if kind in wanted:
+                stages.append(_looked(name, kind, catalog, stages, scheduler))
         return [self._measured(stage, catalog, now) for stage in stages]
 
     def _measured(self, stage: Stage, catalog: CatalogStatus, now: float) -> Stage:
@@ -126,9 +135,8 @@ def pace(stages: Sequence[Stage]) -> Pace:
     etas = [each.eta_seconds for each in (decode, embed) if each.left]
     known = [each for each in etas if each is not None]
     eta = max(known) if known and len(known) == len(etas) else None
-    faces = named.get("faces")
-    if faces is None:
-        return Pace(decode.rate, embed.rate, eta)
+    faces = named.get("faces", Stage("faces", 0, 0))
+    captions = named.get("captions", Stage("captions", 0, 0))
     return Pace(
         decode.rate,
         embed.rate,
@@ -137,21 +145,29 @@ def pace(stages: Sequence[Stage]) -> Pace:
         faces.left,
         faces.eta_seconds,
         faces.waits,
+        captions.rate,
+        captions.left,
+        captions.eta_seconds,
+        captions.waits,
     )
 
 
-def _faces(
-    catalog: CatalogStatus, before: Sequence[Stage], scheduler: SchedulerStatus | None
+def _looked(
+    name: Name,
+    kind: Class,
+    catalog: CatalogStatus,
+    before: Sequence[Stage],
+    scheduler: SchedulerStatus | None,
 ) -> Stage:
-    """The search for faces; photos that are still to be decoded are looked at after."""
-    (queue,) = [each for each in catalog.queues if each.kind == "face"]
+    """The work of *kind*; photos that are still to be decoded are looked at after."""
+    (queue,) = [each for each in catalog.queues if each.kind == kind]
     (decode,) = [each for each in before if each.name == "decode"]
     walking = decode.known == "at least"
     left = queue.ready + queue.leased + (0 if walking else decode.left)
     known: Known = "at least" if walking else "about" if decode.left else "all"
-    reasons = [] if scheduler is None else [x.reason for x in scheduler.classes if x.kind == "face"]
+    reasons = [] if scheduler is None else [x.reason for x in scheduler.classes if x.kind == kind]
     waits = reasons[0] if left and reasons else ""
-    return Stage("faces", queue.done + queue.dead, left, known, waits=waits)
+    return Stage(name, queue.done + queue.dead, left, known, waits=waits)
 
 
 def _stages(

@@ -24,6 +24,7 @@ _TITLES = {
     "embed": "embedded",
     "searchable": "searchable",
     "faces": "faces",
+    "captions": "captions",
 }
 
 Show = Callable[[Sequence[Stage]], None]

@@ -112,6 +112,13 @@ def _lines(found: "Findings") -> list[Line]:
             [f"photo {content}" for content in found.faces],
             "to be looked for again",
         ),
+        line(
+            "captions",
+            found.captions,
+            [f"photo {content}" for content in found.captions],
+            "to be described again",
+        ),
+        line("caption words", one(found.words), [found.words], "indexed anew"),
         line("snapshot", one(found.snapshot), one(found.snapshot), "written anew"),
         line("index", one(found.index), one(found.index), "built anew"),
         line(
@@ -138,6 +145,14 @@ async def _repair(door: Door, found: "Findings", lines: dict[str, Line]) -> None
     for start in range(0, len(found.faces), SLICE):
         part = found.faces[start : start + SLICE]
         lines["faces"].repaired += (await door.ask(Repair(faces=part), Repaired, ASK_S)).faces
+    for start in range(0, len(found.captions), SLICE):
+        part = found.captions[start : start + SLICE]
+        lines["captions"].repaired += (
+            await door.ask(Repair(captions=part), Repaired, ASK_S)
+        ).captions
+    if found.words:
+        await door.ask(Repair(words=True), Repaired, ASK_S)
+        lines["caption words"].repaired = 1
     if found.counters:
         await door.ask(Repair(counters=True), Repaired, ASK_S)
         lines["counters"].repaired = len(found.counters)

@@ -18,7 +18,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,14 +48,15 @@ from actors.cli.reach import Door, reach
 from actors.cli.transfer import Transfer
 from actors.client import NotRunning, find_run
 from actors.library.space import Space
-from actors.messages import Dropped, DropSpace, Used, UsePack
-from actors.packs import chosen, faces_of, serving, space_of
+from actors.messages import Class, Dropped, DropSpace, Used, UsePack
+from actors.packs import chosen, serving, spaces_of
 from config.checks import check_writable, room
 from config.errors import ConfigError
 from config.loading import load
 from config.settings import Settings
 from models.errors import ModelsError
 from models.importing import import_pack
+from models.pack import Pack
 from models.supply.errors import (
     HubRefuses,
     HubUnreachable,
@@ -89,8 +90,10 @@ _GOES_ON = "stopped; what was fetched stays, and the next pull goes on from ther
 _LIBRARY = {"active": "in use, ", "building": "being built, ", "retired": "can be gone back to, "}
 #: a library that is busy may take its time to write a wish down
 USE_S = 60.0
-#: kinds that something here can use
-_USABLE = {"search", "faces", "captions"}
+#: kinds of which packs can be made of what the hub has
+_MADE = {"search", "faces", "captions"}
+#: what a pack does that serves no whole pictures, and how far it has come
+_DOES = {"face": ("faces", "looked at"), "caption": ("captions", "described")}
 
 
 @models.command("list")
@@ -145,7 +148,7 @@ def pull(
                 transfer,
                 revision=revision,
                 accepted=accept_licence,
-                make=import_pack if pack.kind in _USABLE else None,
+                make=import_pack if pack.kind in _MADE else None,
                 room=room,
             )
             held = shelf.find(name)
@@ -284,8 +287,8 @@ def use(
 ) -> None:
     """Serve the library with another pack, or with an earlier one again.
 
-    Its vectors are built beside those that serve, the newest photos first.  Search stays on the
-    old ones until the new are complete; going back costs nothing, because the old ones stay.
+    Its vectors, or captions, are built beside those that serve, the newest photos first.  Search
+    stays on the old ones until the new are complete; going back costs nothing, because they stay.
     """
     with _failures():
         settings = load({"data": data})
@@ -312,8 +315,9 @@ async def _say_wishes(wishes: list[UsePack], door: Door, *, as_json: bool) -> No
 def _tell(wish: UsePack, used: Used, *, running: bool) -> None:
     name = wish.space.pack
     here = f"{used.vectors} of {used.photos} photos"
-    if wish.space.kind == "face":
-        name, here = f"{name} (faces)", f"looked at {here}"
+    if wish.space.kind in _DOES:
+        what, done = _DOES[wish.space.kind]
+        name, here = f"{name} ({what})", f"{done} {here}"
     if used.state == "active":
         text = f"{name} serves the library ({here})"
     elif used.vectors == used.photos:
@@ -330,27 +334,27 @@ def _tell(wish: UsePack, used: Used, *, running: bool) -> None:
 
 def _require_usable(held: Held) -> list[Space]:
     """The spaces of *held*, once it was seen to work."""
-    faces = None if held.pack is None else faces_of(held.pack)
-    if held.pack is None or (held.pack.embed is None and faces is None):
+    spaces = [] if held.pack is None else spaces_of(held.pack)
+    if held.pack is None or not spaces:
         why = held.broken or f"nothing uses packs of the kind {held.kind!r} yet"
         fail(f"{held.name} cannot serve: {why}", EXIT_CONFIG)
     for file, fault in held.faults(read=True):
         if fault is not None:
             fail(f"{held.name} is damaged: {held.directory / file} {fault.what}", EXIT_CONFIG)
     # With these comes the runtime of the models, which no other command needs.
+    from models.captions.captioner import Captioner  # noqa: PLC0415
     from models.clip import ImageTower, TextTower  # noqa: PLC0415
     from models.faces.detector import FaceDetector  # noqa: PLC0415
     from models.faces.recogniser import FaceRecogniser  # noqa: PLC0415
 
-    spaces = []
-    if held.pack.embed is not None:
-        TextTower.open(held.pack)
-        ImageTower.open(held.pack)
-        spaces.append(space_of(held.pack))
-    if faces is not None:
-        FaceDetector.open(held.pack)
-        FaceRecogniser.open(held.pack)
-        spaces.append(faces)
+    openers: dict[Class, Sequence[Callable[[Pack], object]]] = {
+        "embed": (TextTower.open, ImageTower.open),
+        "face": (FaceDetector.open, FaceRecogniser.open),
+        "caption": (Captioner.open,),
+    }
+    for space in spaces:
+        for opened in openers[space.kind]:
+            opened(held.pack)
     return spaces
 
 
@@ -423,6 +427,8 @@ def _refuse_needed(
     if shelf.find(name).directory != held.directory:
         return []
     state = _states(settings).get(name)
+    if state == "active":
+        fail(f"{name} serves the library: choose another with `models use` first", EXIT_CONFIG)
     if state == "building":
         fail(f"{name} is being built: choose another with `models use` first", EXIT_CONFIG)
     if state == "retired" and not with_vectors:
@@ -482,7 +488,7 @@ def _here(held: Held, library: str, *, hidden: bool) -> dict[str, Any]:
         state = f"damaged: {wrong[0].file} {wrong[0].what}"
     elif hidden:
         state = "hidden by one of the same name"
-    elif held.kind not in _USABLE:
+    elif held.kind not in _MADE and (held.pack is None or held.pack.caption is None):
         state = "ok, but nothing uses it yet"
     elif held.pack is not None and held.pack.demo:
         state = "ok, understands drawings only"

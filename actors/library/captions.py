@@ -42,6 +42,7 @@ _DELETE = delete(captions).where(
     captions.c.content == bindparam("of"), captions.c.space == bindparam("in_space")
 )
 _PART = re.compile(r'"([^"]*)"?|([^\s"]+)')
+_INDEX_ANEW = text("INSERT INTO caption_words(caption_words) VALUES ('rebuild')")
 #: The index marks what was deleted and lets go of it when it merges: this makes it one piece.
 _COMPACT = text("INSERT INTO caption_words(caption_words) VALUES ('optimize')")
 
@@ -70,6 +71,12 @@ async def commit(tx: Transaction, told: Mapping[tuple[int, int], Told]) -> None:
 async def drop(tx: Transaction, of: Iterable[tuple[int, int]]) -> None:
     """Forget the caption of each (content, space)."""
     await tx.write(_DELETE, [{"of": content, "in_space": space} for content, space in of])
+
+
+async def index_anew(tx: Transaction) -> None:
+    """Make the index of the words from the captions."""
+    if tx.connection.dialect.name == "sqlite":
+        await tx.connection.execute(_INDEX_ANEW)
 
 
 async def compact(tx: Transaction) -> None:

@@ -68,6 +68,8 @@ from runtime.blame import PROOF
 NEWEST: Final = 20
 #: Directories asked for by one statement of `Reader.known`.
 DIRECTORIES: Final = 256
+#: Captions that a question is compared with in earnest, of all that have its words.
+RANKED: Final = 2000
 KINDS: Final[tuple[Kind, ...]] = ("decode", "embed", "face", "caption")
 
 
@@ -84,6 +86,12 @@ class KnownFile(NamedTuple):
     size: int
     mtime_ns: int
     ctime_ns: int
+
+
+class KnownPath(NamedTuple):
+    """A file that is there."""
+
+    content: int | None  #: None while it is not decoded, or cannot be
 
 
 class HitRow(NamedTuple):
@@ -116,6 +124,13 @@ class CaptionRow(NamedTuple):
     text: str
     score: float  #: mean log-probability of its tokens
     pack: str
+
+
+class Match(NamedTuple):
+    """A content whose caption has the words."""
+
+    content: int
+    rank: float  #: bm25 as SQLite has it, the smaller the better; short captions often share one
 
 
 class Looking(NamedTuple):
@@ -272,18 +287,37 @@ _CAPTIONS = (
     .select_from(captions.join(spaces, spaces.c.id == captions.c.space))
     .where(captions.c.content.in_(values()), captions.c.space == _captions_serve)
 )
-# The smaller bm25 the better; equal ones, which short captions often are, by age.
+# The smaller bm25 the better.  It is worked out for each match, and a word that every third caption
+# has would take half a second among a million; so only those that were written last are ranked.
 _words: Final = table("caption_words", column("rowid"), column("rank"))
-_CAPTIONED = (
-    select(captions.c.content)
+_last_said: Final = (
+    select(captions.c.content, _words.c.rank.label("bm25"))
     .select_from(_words.join(captions, captions.c.id == _words.c.rowid))
     .where(
         text("caption_words MATCH :words"),
         captions.c.space == _captions_serve,
         _is_live(captions.c.content),
     )
-    .order_by(_words.c.rank, captions.c.content)
-    .limit(bindparam("n"))
+    .order_by(_words.c.rowid.desc())
+    .limit(bindparam("ranked"))
+    .subquery()
+)
+_CAPTIONED = (
+    select(_last_said).order_by(_last_said.c.bm25, _last_said.c.content).limit(bindparam("n"))
+)
+# The index of words has a row of its own for each caption that it knows.
+_known_words: Final = table("caption_words_docsize", column("id"))
+_MISWORDED = select(
+    select(func.count())
+    .where(~exists(select(_known_words.c.id).where(_known_words.c.id == captions.c.id)))
+    .select_from(captions)
+    .scalar_subquery()
+    .label("missing"),
+    select(func.count())
+    .where(~exists(select(captions.c.id).where(captions.c.id == _known_words.c.id)))
+    .select_from(_known_words)
+    .scalar_subquery()
+    .label("strange"),
 )
 _LOOKED_THROUGH = select(contents.c.digest).where(
     contents.c.digest.in_(values()),
@@ -362,6 +396,16 @@ _COUNTERS = select(counters.c.kind, counters.c.state, counters.c.n)
 
 
 _ROOTS = select(roots.c.id, roots.c.path).order_by(roots.c.id)
+_FILE = (
+    select(files.c.content)
+    .select_from(files.join(directories, directories.c.id == files.c.directory))
+    .where(
+        directories.c.root == bindparam("root"),
+        directories.c.path == bindparam("directory"),
+        files.c.name == bindparam("name"),
+        _here,
+    )
+)
 _BELOW = (
     select(func.count(files.c.id), func.count(distinct(files.c.content)))
     .select_from(files.join(directories, directories.c.id == files.c.directory))
@@ -665,6 +709,16 @@ class Reader:
             ],
         )
 
+    async def file(self, path: bytes) -> KnownPath | None:
+        """What is known of the file at *path*, which is absolute; None where nothing is."""
+        for root in await self._rows(_ROOTS):
+            top = root.path.rstrip(b"/") + b"/"
+            if path.startswith(top):
+                directory, _, name = path[len(top) :].rpartition(b"/")
+                for row in await self._rows(_FILE, root=root.id, directory=directory, name=name):
+                    return KnownPath(row.content)
+        return None
+
     # ── faces ───────────────────────────────────────────────────────────────────────────────
 
     async def faces(self, wanted: Sequence[int]) -> dict[int, list[FaceRow]]:
@@ -735,15 +789,18 @@ class Reader:
             found |= {row.content: CaptionRow(row.text, row.score, row.pack) for row in rows}
         return found
 
-    async def captioned(self, question: str, limit: int) -> list[int]:
+    async def captioned(self, question: str, limit: int) -> list[Match]:
         """Up to *limit* contents whose captions hold all words of *question*, the best first.
 
-        What counts as a word is told in `library.captions`.
+        What counts as a word is told in `library.captions`.  Where more than `RANKED` captions
+        hold them, those that were written last are told: some 10 ms among a million, where all
+        would take 600.
         """
         words = words_of(question)
         if not words:
             return []
-        return [row.content for row in await self._rows(_CAPTIONED, words=words, n=limit)]
+        rows = await self._rows(_CAPTIONED, words=words, ranked=RANKED, n=limit)
+        return [Match(row.content, row.bm25) for row in rows]
 
     # ── how it stands ───────────────────────────────────────────────────────────────────────
 
@@ -853,6 +910,19 @@ class Reader:
         broken = await self._rows(text("PRAGMA foreign_key_check"))
         found += [f"table {row[0]}: row {row[1]} points nowhere in {row[2]}" for row in broken[:20]]
         return [each for each in found if each != "ok"]
+
+    async def misworded(self) -> str:
+        """How the index of the words of captions differs from the captions; "" where it does not.
+
+        Slow.  Compared is which captions it knows, not which words: only the write half can make
+        SQLite do that.
+        """
+        if self._engine.dialect.name != "sqlite":
+            return ""
+        ((missing, strange),) = await self._rows(_MISWORDED)
+        if not (missing or strange):
+            return ""
+        return f"it lacks {missing} captions and has {strange} that are none"
 
     async def derived(self, after: int, limit: int) -> list[Derived]:
         """Up to *limit* live contents with an id after *after*, by id."""

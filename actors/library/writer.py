@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.engine import URL, make_url
 
-from actors.library import counters, database, files, forgetting, queue, settling, spaces
+from actors.library import captions, counters, database, files, forgetting, queue, settling, spaces
 from actors.library.errors import translated
 from actors.library.schema import feed, library
 from actors.library.schema import spaces as spaces_table
@@ -297,6 +297,11 @@ class Writer:
         """Set the counters to what is there; returns how many were wrong."""
         async with self._transaction(now_ns) as tx:
             return await counters.restore(tx)
+
+    async def index_captions(self, now_ns: int) -> None:
+        """Make the index of the words of captions anew."""
+        async with self._transaction(now_ns) as tx:
+            await captions.index_anew(tx)
 
     async def forget(
         self, path: bytes, n: int, now_ns: int, *, who: str = "owner"

@@ -40,6 +40,7 @@ from actors.web import assets, originals, protocol
 from actors.web.access import CODE_S, COOKIE_S, Access
 from actors.web.board import Board
 from actors.web.crops import Crops
+from actors.web.describing import Describer
 from actors.web.errors import Code, Refusal
 from actors.web.faces import FaceFinder
 from actors.web.guard import KNOWN, Guard
@@ -67,6 +68,7 @@ class Site:
         board: Board,
         metrics: Metrics,
         faces: FaceFinder,
+        describer: Describer,
         photos: Photos,
         thumbnails: Thumbnails,
         crops: Crops,
@@ -79,6 +81,7 @@ class Site:
         self._photos = photos
         self._thumbnails = thumbnails
         self._faces = faces
+        self._describer = describer
         self._crops = crops
         self._needed = needed  #: without whom there is no search
         self._assets = assets.load()
@@ -231,9 +234,10 @@ class Site:
             session = Session(
                 websocket,
                 self._access,
-                self._searcher,
-                self._faces,
-                self._board,
+                searcher=self._searcher,
+                faces=self._faces,
+                describer=self._describer,
+                board=self._board,
                 known=websocket.scope[KNOWN],
             )
             await session.run()

@@ -99,12 +99,15 @@ class FaceFinder:
         contents = list(best)
         rows = await self._library.rows(contents)
         faces = await self._library.faces(contents)
+        captions = await self._library.captions(contents)
         hits: list[Hit] = []
         for content, (one, score) in best.items():
             shown = next((each for each in faces.get(content, []) if each.id == one), None)
             if shown is not None and content in rows and len(hits) < k:
                 row = rows[content]
-                hits.append(hit_of(row, score, len(faces[content]), face_of(shown, row.digest)))
+                face_ = face_of(shown, row.digest)
+                caption = captions[content].text if content in captions else None
+                hits.append(hit_of(row, score, len(faces[content]), face_, caption=caption))
         return Found(
             hits=hits,
             model=looking.pack,

@@ -14,8 +14,17 @@ import anyio
 import msgspec
 
 from actors.library.errors import LibraryError
-from actors.library.reads import FaceRow, Looking, Reader, Serving, open_reader
-from actors.messages import Totals
+from actors.library.reads import (
+    CaptionRow,
+    FaceRow,
+    KnownPath,
+    Looking,
+    Match,
+    Reader,
+    Serving,
+    open_reader,
+)
+from actors.messages import Class, Totals
 from actors.web.errors import Refusal
 
 #: photos remembered, at some hundred bytes each
@@ -61,8 +70,11 @@ class Library(Protocol):
     async def totals(self) -> Totals:
         """How every file ended."""
 
-    async def serving(self) -> Serving | None:
-        """The space that answers searches; None where there is none yet."""
+    async def serving(self, kind: Class = "embed") -> Serving | None:
+        """The space of *kind* that answers; None where there is none yet."""
+
+    async def file(self, path: bytes) -> KnownPath | None:
+        """The file at *path*; None where the library knows of none."""
 
     async def looking(self) -> Looking | None:
         """How far the search for faces has come; None where no model looks for them."""
@@ -80,6 +92,12 @@ class Library(Protocol):
 
     async def face_vector(self, face: int) -> tuple[str, bytes] | None:
         """(space, vector) of a face; None where there is no such face now."""
+
+    async def captions(self, contents: Sequence[int]) -> Mapping[int, CaptionRow]:
+        """Content id → what is said of it, for those of *contents* that were described."""
+
+    async def captioned(self, question: str, limit: int) -> Sequence[Match]:
+        """Up to *limit* contents whose captions have the words of *question*, best first."""
 
     async def close(self) -> None:
         """Let go of the database."""
@@ -125,9 +143,15 @@ class CatalogLibrary:
         except LibraryError as error:
             raise _away(error) from error
 
-    async def serving(self) -> Serving | None:
+    async def serving(self, kind: Class = "embed") -> Serving | None:
         try:
-            return await (await self._open()).serving()
+            return await (await self._open()).serving(kind)
+        except LibraryError as error:
+            raise _away(error) from error
+
+    async def file(self, path: bytes) -> KnownPath | None:
+        try:
+            return await (await self._open()).file(path)
         except LibraryError as error:
             raise _away(error) from error
 
@@ -160,6 +184,18 @@ class CatalogLibrary:
     async def face_vector(self, face: int) -> tuple[str, bytes] | None:
         try:
             return await (await self._open()).face_vector(face)
+        except LibraryError as error:
+            raise _away(error) from error
+
+    async def captions(self, contents: Sequence[int]) -> Mapping[int, CaptionRow]:
+        try:
+            return await (await self._open()).captions(contents)
+        except LibraryError as error:
+            raise _away(error) from error
+
+    async def captioned(self, question: str, limit: int) -> Sequence[Match]:
+        try:
+            return await (await self._open()).captioned(question, limit)
         except LibraryError as error:
             raise _away(error) from error
 

@@ -19,7 +19,7 @@ Requests:
        with "faces":2, only photos with at least so many
     ← {"type":"hit","id":1,"hit":{"content":7,"path":"/home/…/boat.jpg","score":0.31,
        "taken_at":"2019-03-21T11:04:22","thumbnail":"/thumb/7/256?v=…","width":4000,"height":3000,
-       "faces":2|null,"face":null}}
+       "faces":2|null,"face":null,"reason":"vector","caption":"a red boat on a lake"|null}}
     ← … more hits, best first, none is fine …
     ← {"type":"done","id":1,"count":20,"model":"sketch","demo":true,"indexed":1234,
        "seconds":0.031,"degraded":"","unlooked":0}
@@ -32,6 +32,9 @@ Requests:
     → {"type":"faces_like","id":5,"face":28672,"k":20,"least":0.3}   0 if `least` is not given
     ← hits as above, each with the "face" that is like it, and done
 
+    → {"type":"describe","id":6,"content":7}                         in words, now; not kept
+    ← {"type":"caption","id":6,"text":"two red","done":false,"error":""}   all of it so far
+    ← … until "done":true, with the whole text, or with the reason in "error" …
 
     → {"type":"status","id":2}
     ← {"type":"status","id":2,"status":{"processes":[…],"catalog":{…}|null,"index":{…}|null,
@@ -41,7 +44,9 @@ Requests:
     ← {"type":"progress","id":3,"status":{… as above …},
        "totals":{"files":…,"indexed":…,"skipped":…,"dead":…,"duplicates":…,"pending":…}|null,
        "pace":{"decode":12.5|null,"embed":9.0|null,"eta_seconds":240|null,"faces":4.0|null,
-               "faces_left":800,"faces_eta_seconds":200|null,"faces_wait":""}}
+               "faces_left":800,"faces_eta_seconds":200|null,"faces_wait":"",
+               "captions":0.5|null,"captions_left":800,"captions_eta_seconds":1600|null,
+               "captions_wait":"faces first"}}
       at once, then whenever it changes, at most twice a second
     → {"type":"unsubscribe","id":3}
     ← {"type":"unsubscribed","id":3}
@@ -49,6 +54,11 @@ Requests:
 Boxes of faces are parts of the upright picture's width and height, `size` is the shorter side in
 pixels of the original.  `faces` of a hit is null while nobody has looked for them; such a photo
 is neither with nor without faces, and `unlooked` tells how many there are, where faces mattered.
+
+`reason` of a hit is "vector" where the picture looks like what was asked for, "caption" where its
+caption has all the words, "both" where both is so.  `score` is the cosine in any case, so that it
+does not always fall from hit to hit; it is 0 where a photo was found by its caption and has no
+vector yet.  `caption` is what a model says of the photo, null while it was not described.
 
 `taken_at` is local time without zone, or null.  `thumbnail` is below the address of the page;
 256 in it may be replaced by 1024.  `degraded` is "" or says what the answer lacks.
@@ -72,7 +82,7 @@ import msgspec
 from msgspec import Meta
 
 from actors.library.faces import MOST as MOST_FACES
-from actors.messages import Faces, Found, Hit, Status
+from actors.messages import Faces, Found, Hit, Saying, Status
 from actors.web.about import About
 from actors.web.board import Progress
 from actors.web.errors import Refusal
@@ -113,6 +123,11 @@ class FacesLike(Request, frozen=True, tag="faces_like"):
     least: Annotated[float, Meta(ge=-1, le=1)] = 0.0
 
 
+class Describe(Request, frozen=True, tag="describe"):
+    id: Id
+    content: Annotated[int, Meta(ge=0, le=2**53)]
+
+
 class AskStatus(Request, frozen=True, tag="status"):
     id: Id
 
@@ -126,7 +141,7 @@ class Unsubscribe(Request, frozen=True, tag="unsubscribe"):
     id: Id
 
 
-AnyRequest = Auth | Search | AskFaces | FacesLike | AskStatus | Subscribe | Unsubscribe
+AnyRequest = Auth | Search | AskFaces | FacesLike | Describe | AskStatus | Subscribe | Unsubscribe
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -137,7 +152,7 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 _TYPES: Final = (
-    *("auth", "search", "faces", "faces_like"),
+    *("auth", "search", "faces", "faces_like", "describe"),
     *("status", "subscribe", "unsubscribe"),
 )
 _head: Final = msgspec.json.Decoder(_Head)
@@ -193,6 +208,10 @@ def done(id: int, found: Found) -> str:  # noqa: A002
 
 def faces(id: int, found: Faces) -> str:  # noqa: A002
     return _frame("faces", id=id, **msgspec.structs.asdict(found))
+
+
+def caption(id: int, saying: Saying) -> str:  # noqa: A002
+    return _frame("caption", id=id, text=saying.text, done=saying.done, error=saying.error)
 
 
 def status(id: int, now: Status) -> str:  # noqa: A002

@@ -8,23 +8,33 @@ Which model answers is looked up in the library first, for each query; words are
 and the index is asked for its space.  So an answer is of one model whatever happens meanwhile,
 and names it.  A model that has just been replaced may be gone before the index is asked; then
 all of it is done again, with the one that serves now.
+
+What the captions say of the words is looked for meanwhile (`captions`), and both rankings become
+one (`fusion`).  Where no caption has the words, the answer is that of the index as it is.  Else the
+index is asked for at least `DEEP` photos, so that the first of them do not depend on how many are
+wanted; and for the cosines of those that have the words, because every hit tells one.  A photo
+that has no vector yet is found by its caption all the same, with a score of 0.
 """
 
 import asyncio
+import struct
 import time
 import uuid
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from actors.library.paths import printable
-from actors.library.reads import Serving
-from actors.messages import EncodeText, Face, Found, Hit, Nearest, Neighbours, Vectors
+from actors.library.reads import Match, Serving
+from actors.messages import EncodeText, Face, Found, Hit, Nearest, Neighbours, Reason, Vectors
 from actors.web.about import About
 from actors.web.board import Board
+from actors.web.captions import CaptionFinder, Told
 from actors.web.errors import Refusal
+from actors.web.fusion import fused, told_best
 from actors.web.library import Library, Row
 from actors.web.metrics import Metrics
-from actors.web.narrowing import FaceFilter, face_filter, narrowed
+from actors.web.narrowing import AskNearest, FaceFilter, face_filter, narrowed
 from actors.web.questions import ask
 from actors.web.thumbnails import url
 from runtime.node import Ref, trace
@@ -32,6 +42,8 @@ from runtime.node import Ref, trace
 #: 2 KiB each at 512 dimensions
 CACHED: Final = 1024
 MOST_HITS: Final = 500
+#: of the index's ranking, this much at least is fused with that of the captions
+DEEP: Final = 100
 LONGEST_QUERY: Final = 1000
 TEXT_S: Final = 5.0
 INDEX_S: Final = 5.0
@@ -42,6 +54,14 @@ _ESCAPES: Final = {
     each: chr(each).encode("unicode_escape").decode()
     for each in [*_COMMANDS, *range(0x2066, 0x206A)]
 }
+
+
+class _Ranked(NamedTuple):
+    """A photo in an answer."""
+
+    content: int
+    score: float
+    reason: Reason = "vector"
 
 
 class Searcher:
@@ -73,6 +93,7 @@ class Searcher:
         self._metrics = metrics
         self._about = about
         self._vectors: OrderedDict[tuple[str, str], Vectors] = OrderedDict()
+        self._captions = CaptionFinder(library)
 
     def forget(self) -> None:
         """Trust no vector of an earlier text tower."""
@@ -112,47 +133,77 @@ class Searcher:
             if looking is None:
                 raise Refusal("no_face_model", "no model looks for faces in this library")
             unlooked = looking.unlooked
+        asked = self._captions.ask(query)
         serving = await self._library.serving()
         try:
-            vectors, near = await self._ask(query, k, wanted, serving)
+            vectors, ranking, degraded = await self._ask(query, k, wanted, serving, asked)
         except Refusal:
             if serving == (now := await self._library.serving()):
                 raise
-            vectors, near = await self._ask(query, k, wanted, now)
-        contents, scores = near.contents[0], near.scores[0]
-        rows, counts = await asyncio.gather(
-            self._library.rows(contents), self._library.face_counts(contents)
+            vectors, ranking, degraded = await self._ask(query, k, wanted, now, asked)
+        contents = [each.content for each in ranking]
+        rows, counts, captions = await asyncio.gather(
+            self._library.rows(contents),
+            self._library.face_counts(contents),
+            self._library.captions(contents),
         )
         indexed = await self._board.vectors()
         return Found(
             hits=[
-                hit_of(rows[content], score, counts.get(content))
-                for content, score in zip(contents, scores, strict=True)
+                hit_of(
+                    rows[content],
+                    score,
+                    counts.get(content),
+                    reason=reason,
+                    caption=captions[content].text if content in captions else None,
+                )
+                for content, score, reason in ranking
                 if content in rows  # gone since the index last heard
             ],
             model=vectors.model or self._about.model,
             demo=vectors.demo if vectors.model else self._about.demo,
             indexed=indexed,
             seconds=time.perf_counter() - started,
-            degraded=near.degraded,
+            degraded=degraded,
             unlooked=unlooked,
         )
 
     async def _ask(
-        self, query: str, k: int, wanted: FaceFilter | None, serving: Serving | None
-    ) -> tuple[Vectors, Neighbours]:
+        self,
+        query: str,
+        k: int,
+        wanted: FaceFilter | None,
+        serving: Serving | None,
+        asked: asyncio.Task[Told] | None,
+    ) -> tuple[Vectors, Sequence[_Ranked], str]:
+        """The vector of *query*, the *k* best, and what these lack."""
         vectors = await self._encode(query, "" if serving is None else serving.pack)
         if serving is not None and vectors.space != serving.space:
             reason = f"the model {serving.pack} has other vectors than the library: restart"
             raise Refusal("text_failed", reason)
+        matches, lacking = await self._captions.heard(asked)
 
         async def nearest(n: int, among: bytes = b"") -> Neighbours:
             question = Nearest(vectors.space, vectors.data, n, among)
             return await ask(self._index, question, Neighbours, INDEX_S)
 
-        if wanted is None:
-            return vectors, await nearest(k)
-        return vectors, await narrowed(nearest, self._library, wanted, k)
+        async def narrowly(n: int) -> Neighbours:
+            if wanted is None:
+                return await nearest(n)
+            return await narrowed(nearest, self._library, wanted, n)
+
+        if wanted is not None and matches:
+            counts = await self._library.face_counts([each.content for each in matches])
+            matches = [each for each in matches if wanted.passes(counts.get(each.content))]
+        if not matches:
+            near = await narrowly(k)
+            ranking = [_Ranked(*each) for each in _pairs(near)]
+            return vectors, ranking, _joined(near.degraded, lacking)
+        near, told = await asyncio.gather(narrowly(max(k, DEEP)), _cosines(nearest, matches))
+        cosines = told | dict(_pairs(near))
+        best = fused(near.contents[0], told_best(matches, cosines), k)
+        ranking = [_Ranked(id_, cosines.get(id_, 0.0), reason) for id_, reason in best]
+        return vectors, ranking, _joined(near.degraded, lacking)
 
     async def _encode(self, query: str, pack: str) -> Vectors:
         cached = self._vectors.get((pack, query))
@@ -167,6 +218,21 @@ class Searcher:
             if len(self._vectors) > CACHED:
                 self._vectors.popitem(last=False)
         return vectors
+
+
+def _joined(*what: str) -> str:
+    return "; ".join(each for each in what if each)
+
+
+def _pairs(near: Neighbours) -> list[tuple[int, float]]:
+    return list(zip(near.contents[0], near.scores[0], strict=True))
+
+
+async def _cosines(nearest: AskNearest, matches: Sequence[Match]) -> dict[int, float]:
+    """Content → cosine, for those of *matches* that have a vector."""
+    contents = sorted(each.content for each in matches)
+    near = await nearest(len(contents), struct.pack(f"<{len(contents)}q", *contents))
+    return dict(_pairs(near))
 
 
 def _clean(query: str) -> str:
@@ -189,7 +255,15 @@ def start_trace() -> None:
         trace.set(uuid.uuid4().bytes)
 
 
-def hit_of(row: Row, score: float, faces: int | None, face: Face | None = None) -> Hit:
+def hit_of(
+    row: Row,
+    score: float,
+    faces: int | None,
+    face: Face | None = None,
+    *,
+    reason: Reason = "vector",
+    caption: str | None = None,
+) -> Hit:
     """A photo with that many *faces*, found by *face* of it if that is given."""
     return Hit(
         content=row.content,
@@ -201,4 +275,6 @@ def hit_of(row: Row, score: float, faces: int | None, face: Face | None = None) 
         height=row.height,
         faces=faces,
         face=face,
+        reason=reason,
+        caption=caption,
     )

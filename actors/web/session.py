@@ -6,6 +6,7 @@ does not read holds up its own connection and nobody else's: progress is asked f
 last one has been sent, so there is never more than one in the way.
 """
 
+from contextlib import aclosing
 from typing import Final
 
 import anyio
@@ -16,6 +17,7 @@ from actors.messages import Found
 from actors.web import protocol
 from actors.web.access import Access
 from actors.web.board import Board
+from actors.web.describing import Describer
 from actors.web.errors import INTERNAL, Refusal
 from actors.web.faces import FaceFinder
 from actors.web.search import Searcher
@@ -45,16 +47,18 @@ class Session:
         self,
         websocket: WebSocket,
         access: Access,
+        *,
         searcher: Searcher,
         faces: FaceFinder,
+        describer: Describer,
         board: Board,
-        *,
         known: bool,
     ) -> None:
         self._websocket = websocket
         self._access = access
         self._searcher = searcher
         self._faces = faces
+        self._describer = describer
         self._board = board
         self._known = known
         self._lock = anyio.Lock()
@@ -140,6 +144,7 @@ class Session:
                 protocol.Search(id_)
                 | protocol.FacesLike(id_)
                 | protocol.AskFaces(id_)
+                | protocol.Describe(id_)
                 | protocol.AskStatus(id_)
             ):
                 await self._start(id_, request, self._working)
@@ -187,6 +192,11 @@ class Session:
                 await self._tell(id_, await self._faces.like(face, k, least))
             case protocol.AskFaces(_, content):
                 await self._send(protocol.faces(id_, await self._faces.of(content)))
+            case protocol.Describe(_, content):
+                number = await self._describer.begin(content)
+                async with aclosing(self._describer.sayings(number)) as sayings:
+                    async for each in sayings:
+                        await self._send(protocol.caption(id_, each))
             case protocol.AskStatus():
                 await self._send(protocol.status(id_, await self._board.status()))
             case protocol.Subscribe():

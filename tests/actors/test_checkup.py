@@ -13,8 +13,10 @@ from actors.photo.thumbnails import thumbnail_path
 from actors.vectors import snapshot
 from actors.vectors.backends import make_index
 from tests.actors.library.catalogs import (
+    CAPTIONS,
     FACES,
     Catalog,
+    captioned,
     decoded,
     digest_of,
     empty_catalog,
@@ -193,6 +195,28 @@ async def test_photos_in_which_nobody_looks_for_faces_are_told(look, catalog):
     async with catalog.writer._transaction(catalog.now) as tx:
         await tx.connection.exec_driver_sql("DELETE FROM vectors WHERE faces=1 AND content=2")
     assert (await look()).faces == [2]
+
+
+async def test_photos_that_nobody_describes_are_told_and_so_are_words_that_are_not_indexed(
+    look, catalog
+):
+    await catalog.writer.register_space(CAPTIONS, catalog.now)
+    while await catalog.writer.backfill("says", 100, catalog.now):
+        pass
+    tells = await catalog.tells()
+    await catalog.settle(*[captioned(task, f"a dog {task.content}") for task in tells])
+    found = await look()
+    assert (found.captions, found.words, found.snapshot, found.index) == ([], "", "", "")
+    async with catalog.writer._transaction(catalog.now) as tx:
+        await tx.connection.exec_driver_sql("DELETE FROM vectors WHERE space=2 AND content=2")
+        await tx.connection.exec_driver_sql("DELETE FROM captions WHERE content=2")
+        await tx.connection.exec_driver_sql("DELETE FROM caption_words_docsize WHERE id=1")
+    found = await look()
+    assert found.captions == [2]
+    assert found.words == "it lacks 1 captions and has 0 that are none"
+    await catalog.writer.index_captions(catalog.now)
+    assert (await look()).words == ""
+    assert len(await catalog.reader.captioned("dog", 10)) == 2
 
 
 async def test_an_index_of_faces_is_compared_by_its_faces(look, catalog):

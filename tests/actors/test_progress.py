@@ -174,40 +174,51 @@ def test_whoever_is_away_is_missing_from_the_stages(course):
     assert course.step(None, index(3), totals(3), 1) == []
 
 
-# ── faces ──
+# ── faces and captions ──
+
+BOTH = pytest.mark.parametrize(("name", "kind"), [("faces", "face"), ("captions", "caption")])
 
 
-def looking(ready, done, **more):
+def looking(kind, ready, done, **more):
     status = catalog(done, done, **more)
-    space = SpaceState("faces", "people", "r", "fp32", "active", done, kind="face")
-    queues = [*status.queues, QueueStatus("face", ready, 0, done, 0)]
+    space = SpaceState("theirs", "people", "r", "fp32", "active", done, kind=kind)
+    queues = [*status.queues, QueueStatus(kind, ready, 0, done, 0)]
     return msgspec.structs.replace(status, spaces=[space], queues=queues)
 
 
-def scheduling(reason):
-    return SchedulerStatus([ClassStatus("face", 0, 0, not reason, reason)], 0, 0.0)
+def scheduling(kind, reason):
+    return SchedulerStatus([ClassStatus(kind, 0, 0, not reason, reason)], 0, 0.0)
 
 
-def test_where_no_model_looks_for_faces_there_is_no_such_stage(course):
-    assert "faces" not in [each.name for each in course.step(catalog(1, 1), None, None, 0)]
+def test_where_no_model_does_it_there_is_no_such_stage(course):
+    stages = course.step(catalog(1, 1), None, None, 0)
+    assert not {"faces", "captions"} & {each.name for each in stages}
+    assert (pace(stages).faces_left, pace(stages).captions_left) == (0, 0)
 
 
-def test_faces_have_a_rate_and_a_time_that_is_left(course):
-    course.step(looking(100, 0), None, None, 0)
-    stage = course.step(looking(80, 20), None, None, 2)[-1]
-    assert (stage.name, stage.done, stage.left) == ("faces", 20, 80)
+@BOTH
+def test_it_has_a_rate_and_a_time_that_is_left(course, name, kind):
+    course.step(looking(kind, 100, 0), None, None, 0)
+    stages = course.step(looking(kind, 80, 20), None, None, 2)
+    stage = stages[-1]
+    assert (stage.name, stage.done, stage.left) == (name, 20, 80)
     assert (stage.rate, stage.eta_seconds, stage.known) == (10.0, 8, "all")
+    now = msgspec.structs.asdict(pace(stages))
+    assert (now[name], now[f"{name}_left"], now[f"{name}_eta_seconds"]) == (10.0, 80, 8)
 
 
-def test_while_faces_wait_the_reason_is_told_and_no_time(course):
-    course.step(looking(100, 0), None, None, 0, scheduling("embeddings first"))
-    stages = course.step(looking(80, 20), None, None, 2, scheduling("embeddings first"))
+@BOTH
+def test_while_it_waits_the_reason_is_told_and_no_time(course, name, kind):
+    why = scheduling(kind, "embeddings first")
+    course.step(looking(kind, 100, 0), None, None, 0, why)
+    stages = course.step(looking(kind, 80, 20), None, None, 2, why)
     assert (stages[-1].waits, stages[-1].eta_seconds) == ("embeddings first", None)
-    assert pace(stages).faces_wait == "embeddings first"
-    done = course.step(looking(0, 100), None, None, 3, scheduling("embeddings first"))
+    assert getattr(pace(stages), f"{name}_wait") == "embeddings first"
+    done = course.step(looking(kind, 0, 100), None, None, 3, why)
     assert done[-1].waits == ""
 
 
-def test_what_is_still_to_be_decoded_is_looked_at_after(course):
-    stage = course.step(looking(5, 1, to_decode=7), None, None, 0)[-1]
-    assert (stage.left, stage.known) == (12, "about")
+@BOTH
+def test_what_is_still_to_be_decoded_is_looked_at_after(course, name, kind):
+    stage = course.step(looking(kind, 5, 1, to_decode=7), None, None, 0)[-1]
+    assert (stage.name, stage.left, stage.known) == (name, 12, "about")

@@ -64,7 +64,9 @@ export class Connection {
     }
     const listener = this.#listeners.get(frame.id);
     if (!listener) return;
-    if (["done", "error", "faces", "status", "unsubscribed"].includes(frame.type)) this.forget(frame.id);
+    const last = ["done", "error", "faces", "status", "unsubscribed"].includes(frame.type)
+      || (frame.type === "caption" && frame.done);
+    if (last) this.forget(frame.id);
     listener(frame);
   }
 

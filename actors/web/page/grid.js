@@ -5,6 +5,9 @@ import { date, faces, name, score } from "./words.js";
 const grid = document.getElementById("grid");
 const small = matchMedia("(max-width: 40rem)");
 
+// by what a photo was found; without a word, by what it shows
+const REASONS = { caption: "found by its caption", both: "found by its caption, too" };
+
 export const hits = [];
 
 function larger(thumbnail) {
@@ -32,10 +35,13 @@ function tile(hit) {
   button.className = "tile";
   button.tabIndex = -1;
   const taken = date(hit.taken_at);
-  const match = `match ${score(hit.score)}`;
+  const match = hit.score ? `match ${score(hit.score)}` : "";
   const people = hit.faces ? faces(hit.faces) : "";
-  button.setAttribute("aria-label", [name(hit.path), taken, people, match].filter(Boolean).join(", "));
-  button.title = hit.path;
+  const why = REASONS[hit.reason] ?? "";
+  const said = hit.caption ?? "";
+  const label = [name(hit.path), taken, people, said, match, why];
+  button.setAttribute("aria-label", label.filter(Boolean).join(", "));
+  button.title = said ? `${hit.path}\n${said}` : hit.path;
 
   const image = document.createElement("img");
   image.alt = "";
@@ -53,6 +59,11 @@ function tile(hit) {
   caption.className = taken ? "caption" : "caption undated";
   caption.append(span("name", name(hit.path)), span("date", taken), span("score", match));
   button.append(image, caption);
+  if (why) {
+    const reason = span("reason", hit.reason);
+    reason.setAttribute("aria-hidden", "true"); // said in the label
+    button.append(reason);
+  }
   if (hit.faces) {
     const badge = span("faces", hit.faces);
     badge.setAttribute("aria-hidden", "true"); // said in the label

@@ -28,6 +28,7 @@ const welcome = $("welcome");
 const more = $("more");
 
 let profile = "";
+let teller = ""; // the model that describes photos, if there is one
 let wanted = null; // the search that the screen should show
 let typing = 0;
 let retrying = 0;
@@ -100,7 +101,8 @@ function hear(now, frame) {
   showModel(frame);
   const time = `${count(Math.max(1, Math.round(frame.seconds * 1000)))} ms`;
   const what = now.face === undefined ? "" : " with faces like this one";
-  const rest = frame.unlooked ? ` · faces are still to be looked for in ${photos(frame.unlooked)}` : "";
+  const lacking = (frame.degraded ?? "").split("; ").filter((each) => each && each !== "exact");
+  const rest = lacking.length ? ` · ${lacking.join(" · ")}` : frame.unlooked ? ` · faces are still to be looked for in ${photos(frame.unlooked)}` : "";
   summary.textContent = (frame.count
     ? `${photos(frame.count)}${what}, best first · searched ${count(frame.indexed)} in ${time}`
     : `Nothing found${what} among ${photos(frame.indexed)}`) + (rest || (frame.count ? "" : "."));
@@ -183,7 +185,10 @@ function greet(hello) {
     return item;
   }));
   connection.ask({ type: "subscribe", topic: "progress" }, (frame) => {
-    if (frame.type === "progress") state.show(frame);
+    if (frame.type !== "progress") return;
+    state.show(frame);
+    const spaces = frame.status.catalog?.spaces ?? [];
+    teller = spaces.find(({ kind, state: now }) => kind === "caption" && now === "active")?.pack ?? "";
   });
   const { face } = address();
   const query = field.value.trim();
@@ -195,6 +200,7 @@ function greet(hello) {
 const connection = new Connection({
   hello: greet,
   lost(wait) {
+    viewer.lost();
     if (wanted?.fresh) wanted.id = 0;
     clearTimeout(retrying);
     const seconds = Math.ceil(wait / 1000);
@@ -247,19 +253,25 @@ addEventListener("keydown", (event) => {
 });
 addEventListener("popstate", follow);
 
-viewer.start((content) => {
-  const now = address();
-  if (content) {
-    // one step back closes the photo, however many were turned over
-    write({ ...now, photo: content }, { push: !now.photo });
-  } else if (now.photo) {
-    if (history.state?.photo) history.back();
-    else write({ ...now, photo: undefined }, { push: false });
-  }
-}, (content, listener) => connection.ask({ type: "faces", content }, listener), (face) => {
-  // from the photo it was seen in, so that one step back leads to it
-  write({ face }, { push: true });
-  follow();
+viewer.start({
+  changed(content) {
+    const now = address();
+    if (content) {
+      // one step back closes the photo, however many were turned over
+      write({ ...now, photo: content }, { push: !now.photo });
+    } else if (now.photo) {
+      if (history.state?.photo) history.back();
+      else write({ ...now, photo: undefined }, { push: false });
+    }
+  },
+  faces: (content, listener) => connection.ask({ type: "faces", content }, listener),
+  like(face) {
+    // from the photo it was seen in, so that one step back leads to it
+    write({ face }, { push: true });
+    follow();
+  },
+  caption: (content, listener) => connection.ask({ type: "describe", content }, listener),
+  teller: () => teller,
 });
 
 field.value = address().query;

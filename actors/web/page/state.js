@@ -10,6 +10,7 @@ const NAMES = {
   scheduler: "the photo model's scheduler",
   embed: "the photo model",
   face: "the face model",
+  caption: "the caption model",
   ingest: "the folder walker",
   decode: "a photo reader",
 };
@@ -53,10 +54,12 @@ function library(totals, index, catalog) {
   return `${photos(totals.indexed)} indexed`;
 }
 
-// Faces come last and may take longest.
-function faces({ faces: now, faces_left: open, faces_eta_seconds: seconds, faces_wait: why }) {
+// Faces and captions come last and may take longest.
+function late(pace, name, what) {
+  const { [name]: now, [`${name}_left`]: open, [`${name}_eta_seconds`]: seconds } = pace;
+  const why = pace[`${name}_wait`];
   if (!open) return [];
-  const parts = [`faces to be looked for in ${photos(open)}`];
+  const parts = [what(photos(open))];
   if (why) parts.push(`which waits: ${why}`);
   else if (now > 0) parts.push(`${rate(now)}/s`);
   if (seconds && !why) parts.push(left(seconds));
@@ -81,8 +84,9 @@ export function show({ status, totals, pace: now }) {
   if (catalog?.paused) parts.push("paused, until you say resume");
   if (catalog?.scanning) parts.push("looking through folders");
   parts.push(...pace(now));
-  parts.push(...faces(now));
-  const next = catalog?.spaces?.find(({ state, kind }) => state === "building" && kind !== "face");
+  parts.push(...late(now, "faces", (some) => `faces to be looked for in ${some}`));
+  parts.push(...late(now, "captions", (some) => `${some} to be described`));
+  const next = catalog?.spaces?.find(({ state, kind }) => state === "building" && kind === "embed");
   if (next) parts.push(`${next.pack} is being built: ${count(next.vectors)} of ${count(catalog.photos ?? 0)}`);
   if (totals?.dead) parts.push(`${count(totals.dead)} could not be read`);
   if (catalog?.scan_error) parts.push(`folders incomplete: ${catalog.scan_error}`);

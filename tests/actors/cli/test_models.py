@@ -17,6 +17,8 @@ from bench.system import ROOT, SUPERVISOR, command, environment
 from models.pack import BUILT_IN, load_pack
 from models.supply.known import find_known
 from supervisor import app
+from tests.actors.library.catalogs import empty_catalog
+from tests.captioner import teller
 from tests.models.captions.folders import publish
 from tests.models.faces.graphs import constants, padded, save
 from tests.models.faces.test_recogniser import graph as recogniser
@@ -532,3 +534,55 @@ def test_what_a_running_system_was_started_with_is_kept(run, data, copy, tmp_pat
     )
     (data / "run.json").unlink()
     assert run("remove", "my-copy", "--yes").exit_code == 0
+
+
+# ── captions ──
+
+
+@pytest.fixture
+def library(data):
+    """A library at rest that has a model for pictures, and none for anything else."""
+    data.mkdir()
+    (data / "catalog.sqlite").write_bytes(empty_catalog())
+    teller(data / "packs")
+
+
+def test_a_pack_that_describes_photos_is_used_and_listed_and_not_removed_while_it_serves(
+    run, library
+):
+    assert rows(run)["teller"] | {"size": 0} == rows(run)["teller"] | {
+        "size": 0,
+        "kind": "captions",
+        "state": "ok",
+        "in_use": False,
+    }
+    result = run("use", "teller")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "teller (captions) serves the library (described 0 of 0 photos)\n"
+    assert rows(run)["teller"]["library"] == "active"
+    said = json.loads(run("use", "teller", "--json").stdout)
+    assert (said["pack"], said["state"]) == ("teller", "active")
+    refused(
+        run("remove", "teller", "--yes"),
+        78,
+        "teller serves the library: choose another with `models use` first",
+    )
+
+
+def test_a_captioner_that_cannot_be_loaded_is_not_used(run, data, library):
+    graph = data / "packs" / "teller" / "decoder.onnx"
+    graph.write_bytes(b"nothing")
+    result = run("use", "teller")
+    assert result.exit_code == 78
+    assert result.stderr.startswith(f"obscura: teller is damaged: {graph} has sha256 ")
+
+
+def test_another_captioner_is_built_beside_it_and_an_old_one_goes_with_its_captions(
+    run, data, library
+):
+    teller(data / "packs", "teller-2")
+    assert run("use", "teller").exit_code == 0
+    assert run("use", "teller-2").exit_code == 0
+    assert rows(run)["teller-2"]["library"] == "active"  # there is nothing to describe
+    result = run("remove", "teller", "--yes", "--with-vectors", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["removed"]) == (0, "teller")

@@ -12,6 +12,7 @@ from actors.library.reads import Reader, open_reader
 from actors.library.space import Space
 from actors.library.writer import Writer, open_writer
 from actors.messages import (
+    Captioned,
     Decoded,
     DecodeTask,
     Embedded,
@@ -30,6 +31,7 @@ SECOND = 1_000_000_000
 ROOT = b"/photos"
 CLIP = Space("clip", "clip-b32", "r1", "p1", "fp32", 4)
 FACES = Space("faces", "people", "r1", "p1", "fp32", 2, "face")
+CAPTIONS = Space("says", "teller", "r1", "p1", "fp32", 0, "caption")
 FACTS = Facts("jpeg", 40, 30, taken_at="2019-03-21T11:04:22")
 
 
@@ -91,6 +93,9 @@ class Catalog:
 
     async def looks(self, n: int = 100, owner: str = "face") -> list[EmbedTask]:
         return await self.writer.lease("face", n, owner, 1, self.now)
+
+    async def tells(self, n: int = 100, owner: str = "caption") -> list[EmbedTask]:
+        return await self.writer.lease("caption", n, owner, 1, self.now)
 
     async def settle(self, *results: Result) -> list[int]:
         return await self.writer.settle(results, self.now)
@@ -154,6 +159,12 @@ def found(left: float = 0.1, fill: int = 1, space: Space = FACES, side: float = 
 
 def faced(task: EmbedTask, *faces: FoundFace, space: Space = FACES) -> Faced:
     return Faced(task.id, task.content, space.name, list(faces))
+
+
+def captioned(
+    task: EmbedTask, text: str, space: Space = CAPTIONS, score: float = -0.5
+) -> Captioned:
+    return Captioned(task.id, task.content, space.name, text, score)
 
 
 def embedded(task: EmbedTask, space: Space = CLIP, fill: int = 1) -> Embedded:

@@ -13,11 +13,21 @@ from sqlalchemy import event
 
 from actors.library.space import Space
 from actors.messages import ThumbnailLost
-from tests.actors.library.catalogs import FACES, ROOT, Catalog, decoded, embedded, faced, found
+from tests.actors.library.catalogs import (
+    CAPTIONS,
+    FACES,
+    ROOT,
+    Catalog,
+    captioned,
+    decoded,
+    embedded,
+    faced,
+    found,
+)
 
 pytestmark = pytest.mark.anyio
 
-GROWING = ("files", "directories", "contents", "vectors", "faces", "tasks", "feed")
+GROWING = ("files", "directories", "contents", "vectors", "faces", "captions", "tasks", "feed")
 #: An index of what is leased holds no more than all windows together.
 SMALL = "USING INDEX tasks_leased"
 #: What was parked with its space is looked for only when its owner wants that space back.
@@ -104,6 +114,15 @@ async def live(catalog: Catalog) -> None:
     assert await reader.looking()
     await reader.unembedded(0, 10, "face")
     await writer.look_again("face", [1, 2], now)
+    await writer.register_space(CAPTIONS, now)
+    await writer.backfill("says", 100, now)
+    await catalog.settle(*[captioned(task, "a dog") for task in await catalog.tells()])
+    assert await reader.captions([1, 2])
+    assert await reader.captioned("dog", 10)
+    assert await reader.looking("caption")
+    await reader.unembedded(0, 10, "caption")
+    await writer.look_again("caption", [1, 2], now)
+    assert await reader.file(ROOT + b"/a")
     await reader.serving()
     await reader.photos()
     third = Space("c", "c", "1", "1", "fp32", 4)

@@ -16,9 +16,10 @@ from PIL import Image, ImageDraw
 
 from actors.gateway import Gateway
 from actors.library.faces import face_id
-from actors.library.reads import FaceRow, Looking
+from actors.library.reads import CaptionRow, FaceRow, KnownPath, Looking, Match, Serving
 from actors.messages import (
     AnyMessage,
+    AskCaption,
     AskStatus,
     CatalogStatus,
     EncodeText,
@@ -26,6 +27,8 @@ from actors.messages import (
     Nearest,
     Neighbours,
     QueueStatus,
+    Saying,
+    SchedulerStatus,
     ThumbnailsLost,
     Totals,
     Vectors,
@@ -74,6 +77,10 @@ class FakeLibrary:
         self.looking_is = None
         self.found_faces = {}  #: content → [FaceRow]
         self.face_vectors = {}
+        self.told = {}  #: content → what is said of it
+        self.teller = None  #: who describes
+        self.unembedded = set()  #: contents that have no vector
+        self.reading = None  #: an event that captions are not read before
 
     def add(self, content, *, name=b"", colour=(200, 60, 40), size=(320, 240), kind="jpeg"):
         image = Image.new("RGB", size, colour)
@@ -119,9 +126,35 @@ class FakeLibrary:
         n = len(self.photos)
         return Totals(files=n + 2, indexed=n, skipped=1, dead=1, duplicates=0, pending=0)
 
-    async def serving(self):
+    async def serving(self, kind="embed"):
         self._ask()
-        return self.served
+        return self.served if kind == "embed" else self.teller
+
+    async def file(self, path):
+        self._ask()
+        photos = [photo.content for _, photo in self.photos.values() if path in photo.paths]
+        return KnownPath(photos[0]) if photos else None
+
+    def tell(self, content, text):
+        """Somebody has described *content*."""
+        self.teller = Serving("says", "teller")
+        self.told[content] = text
+
+    async def captions(self, contents):
+        self._ask()
+        return {
+            each: CaptionRow(self.told[each], -1.0, "teller")
+            for each in contents
+            if each in self.told
+        }
+
+    async def captioned(self, question, limit):
+        self._ask()
+        if self.reading is not None:
+            await self.reading.wait()
+        words = set(question.split())
+        found = [each for each, text in sorted(self.told.items()) if words <= set(text.split())]
+        return [Match(each, float(len(self.told[each]))) for each in found[:limit]]
 
     def look(self, content, *boxes):
         """Somebody found faces in *content*, there."""
@@ -233,6 +266,35 @@ class Neighbour:
             envelope.reply(answer)
 
 
+class Scheduler(Neighbour):
+    """One that writes nothing by itself: a test says what it says."""
+
+    def __init__(self):
+        super().__init__("scheduler", {AskCaption: None, AskStatus: SchedulerStatus([], 0, 0.0)})
+        self.asks = []
+        self._line: Line
+        self._news = anyio.Event()
+
+    def _hear(self, envelope):
+        super()._hear(envelope)
+        if isinstance(envelope.body, AskCaption):
+            self._line = envelope.line
+            self.asks.append(envelope.body)
+            self._news.set()
+            self._news = anyio.Event()
+
+    async def asked(self, n=1):
+        """The *n*th question."""
+        with anyio.fail_after(5):
+            while len(self.asks) < n:
+                await self._news.wait()
+        return self.asks[n - 1]
+
+    def say(self, text, n=1, **more):
+        """As far as the caption is that was asked for as the *n*th."""
+        self._line.tell(Saying(self.asks[n - 1].ask, text, **more))
+
+
 class Stage:
     """The gateway, its neighbours, and clients to it."""
 
@@ -264,7 +326,9 @@ class Stage:
             "catalog": Neighbour(
                 "catalog", {AskStatus: self._catalog_status, ThumbnailsLost: None}
             ),
+            "scheduler": Scheduler(),
         }
+        self.scheduler = self.neighbours["scheduler"]
         self.heard_ready = anyio.Event()
         self._line: Line | None = None
 
@@ -276,11 +340,13 @@ class Stage:
     def _nearest(self, message):
         library = self.library
         known = list(library.face_vectors if message.space == "faces" else library.photos)
+        known = [each for each in known if each not in library.unembedded]
+        places = {each: place for place, each in enumerate(known)}
         if message.among:
             among = set(struct.unpack(f"<{len(message.among) // 8}q", message.among))
             known = [each for each in known if each in among]
         contents = known[: message.k]
-        scores = [0.5 - rank / 1000 for rank in range(len(contents))]
+        scores = [0.5 - places[each] / 1000 for each in contents]
         return Neighbours([contents], [scores], seq=7, degraded="exact")
 
     def _index_status(self, _message):
@@ -408,7 +474,7 @@ class Stage:
 
     @contextlib.asynccontextmanager
     async def _zeromq_client(self):
-        node = Node("client", 1, self.run_dir, wire.Codec(AnyMessage | AnyControl))
+        node = self.asker = Node("client", 1, self.run_dir, wire.Codec(AnyMessage | AnyControl))
         async with node.open(bind=False):
             self._gateway = node.ref("gateway")
             node.peer_up(Up("gateway", 1))

@@ -20,6 +20,7 @@ def refused(frame):
 def test_requests_are_read():
     assert parse('{"type":"search","id":1,"query":"boat"}') == Search(1, "boat", 20)
     assert parse('{"id":1,"k":7,"query":"boat","type":"search"}') == Search(1, "boat", 7)
+    assert parse('{"type":"describe","id":4,"content":7}') == protocol.Describe(4, 7)
     assert parse('{"type":"status","id":-2}') == AskStatus(-2)
     assert parse('{"type":"subscribe","id":3,"topic":"progress"}') == protocol.Subscribe(
         3, "progress"
@@ -55,6 +56,8 @@ def test_what_is_no_json_is_said_to_be_none(frame):
         ('{"type":"search","id":5,"query":"x","k":2.5}', "bad_request", 5),
         ('{"type":"search","id":5,"query":"x","kk":2}', "bad_request", 5),
         ('{"type":"subscribe","id":5,"topic":"gossip"}', "bad_request", 5),
+        ('{"type":"describe","id":5,"content":-1}', "bad_request", 5),
+        ('{"type":"describe","id":5,"content":"7"}', "bad_request", 5),
     ],
 )
 def test_a_senseless_request_is_refused_under_its_id(frame, code, id_):
@@ -101,6 +104,8 @@ def test_answers_carry_no_tags_of_the_wire_and_all_their_fields():
             "height": 0,
             "faces": None,
             "face": None,
+            "reason": "vector",
+            "caption": None,
         },
     }
     assert json.loads(protocol.done(1, found)) == {

@@ -19,10 +19,10 @@ def turned(folder: Path, name: str, seed: int = 1) -> Path:
     """
     target = folder / name
     shutil.copytree(BUILT_IN / "sketch", target)
-    # Without faces: those would be of the same space, under the name of another pack.
+    # Without faces and captions: their spaces would be the same, under the name of another pack.
     manifest = (target / "pack.toml").read_text().partition("[faces.")[0]
-    for graph in target.glob("face-*.onnx"):
-        graph.unlink()
+    for other in (*target.glob("face-*"), *target.glob("caption-*")):
+        other.unlink()
     manifest = manifest.replace('name = "sketch"', f'name = "{name}"')
     manifest = manifest.replace('space = "sketch-1"', f'space = "{name}-1"')
     dimensions = load_pack(target).require_embed().dimensions

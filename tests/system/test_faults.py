@@ -56,6 +56,7 @@ def added(data):
             "scheduler.granted": 1,
             "embed.begun": 1,
             "embed.done": 1,
+            "caption.word": 5,
             "index.applied": 1,
         },
     ],
@@ -75,8 +76,8 @@ def test_c09_a_death_between_two_steps_changes_nothing(photos, undisturbed, tmp_
     assert (summary["indexed"], summary["dead"]) == (PICTURES, 0)
     assert sum(summary["restarts"].values()) >= len(points)
     assert (contents(data), searchable(data)) == undisturbed
-    assert states(data) == {"done": 3 * PICTURES}
-    assert added(data) == [("add", 1)] * 2 * PICTURES  # to each space
+    assert states(data) == {"done": 4 * PICTURES}
+    assert added(data) == [("add", 1)] * 3 * PICTURES  # to each space
 
 
 @pytest.mark.parametrize("worker", ["decode", "embed"])

@@ -78,7 +78,7 @@ def test_every_photo_is_looked_at_and_nothing_is_left_behind(known):
     assert not any(summary["restarts"].values())
     assert spooled(data / "derived") == {}
     again = index_once(Path(known_folder(data)), data)
-    assert (again["decodes"], again["inferences"]) == (0, {"embed": 0, "face": 0})
+    assert (again["decodes"], again["inferences"]) == (0, {"embed": 0, "face": 0, "caption": 0})
 
 
 def known_folder(data):
@@ -227,20 +227,25 @@ def test_a_library_that_knew_no_faces_learns_them_later(corpus, tmp_path):
         image.resize((1800, 1800 * image.height // image.width)).save(photos / "large.jpg")
     (data / "packs").mkdir(parents=True)
     only_pictures(data / "packs")
-    assert index_once(photos, data)["inferences"] == {"embed": 2, "face": 0}
+    assert index_once(photos, data)["inferences"] == {"embed": 2, "face": 0, "caption": 0}
     people(corpus, data / "packs")
     done = command("models", "use", NAME, "--data", data, "--json")
     assert done.returncode == 0, done.stderr
     summary = index_once(photos, data)
-    assert (summary["decodes"], summary["inferences"]) == (1, {"embed": 0, "face": 2})
+    assert (summary["decodes"], summary["inferences"]) == (
+        1,
+        {"embed": 0, "face": 2, "caption": 0},
+    )
     assert [len(each) for each in found(data).values()] == [2, 2]
     assert spooled(data / "derived") == {}
 
 
 def only_pictures(folder):
-    """The built-in pack without what it may know of faces, in its place."""
+    """The built-in pack without what it knows of faces and in words, in its place."""
     target = folder / "sketch"
     shutil.copytree(BUILT_IN / "sketch", target)
     pack = load_pack(target)
     fields = {name: getattr(pack, name) for name in Manifest.__struct_fields__}
-    (target / "pack.toml").write_text(to_toml(Manifest(**{**fields, "faces": None})))
+    (target / "pack.toml").write_text(
+        to_toml(Manifest(**{**fields, "faces": None, "caption": None}))
+    )

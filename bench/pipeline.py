@@ -173,7 +173,7 @@ def embed_system(folder: Path, data: Path, count: int, number: int) -> float:
     built_in = load_pack(PACK)
     fields = {each: getattr(built_in, each) for each in Manifest.__struct_fields__}
     embed = msgspec.structs.replace(built_in.require_embed(), space=f"{name}-1")
-    manifest = Manifest(**{**fields, "name": name, "embed": embed, "faces": None})
+    manifest = Manifest(**{**fields, "name": name, "embed": embed, "faces": None, "caption": None})
     (pack / "pack.toml").write_text(to_toml(manifest), encoding="utf-8")
     with running(folder, data) as library:
         subprocess.run(

@@ -229,7 +229,7 @@ async def forget(tx: Transaction, path: bytes, n: int, who: str) -> Forgotten:
     if not more:
         gone |= {row.id for row in await tx.read(_ORPHANS)}
     digests = await _erase(tx, sorted(gone))
-    if gone and not more:
+    if not more:  # not only if something is gone: slices before this one may have left words
         await compact(tx)
     if rows or digests:
         await queue.note(tx, who, f"forgot {len(rows)} files, {len(digests)} photos")

@@ -102,12 +102,15 @@ def test_check_misses_a_caption_and_has_it_written_again(library):
         (space,) = database.execute("SELECT id FROM spaces WHERE kind = 'caption'").fetchone()
         database.execute("DELETE FROM vectors WHERE space = ? AND content = 1", (space,))
         database.execute("DELETE FROM captions WHERE content = 1")
+        last = "(SELECT max(id) FROM captions)"
+        database.execute(f"DELETE FROM caption_words_docsize WHERE id = {last}")
         kind = ("vector", str(space))
         database.execute("UPDATE counters SET n = n - 1 WHERE kind = ? AND state = ?", kind)
     code, out, _ = asked(library, "check")
     assert code == 1
     assert "captions" in out
     assert "to be described again" in out
+    assert "it lacks 1 captions" in out
     code, out, err = asked(library, "check", "--repair")
     assert code == 0, out + err
     library.wait_indexed()

@@ -499,9 +499,7 @@ def _here(held: Held, library: str, *, hidden: bool) -> dict[str, Any]:
     return {
         "name": held.name,
         "kind": held.kind,
-        "offers": []
-        if held.pack is None
-        else [_OFFERS[each.kind] for each in spaces_of(held.pack)],
+        "offers": [_OFFERS[each.kind] for each in spaces],
         "where": {"data": "here", "search": str(held.directory.parent)}.get(held.place, held.place),
         "directory": str(held.directory),
         "size": held.size,

@@ -137,14 +137,3 @@ def test_a_forgotten_photo_leaves_no_word_behind(library):
     everything = b"".join(each.read_bytes() for each in library.data.glob("catalog.sqlite*"))
     assert b"is black" not in everything
     assert b"is white" in everything
-
-
-def test_without_a_model_that_describes_it_is_said(tmp_path):
-    draw(tmp_path / "photos", range(1))
-    with running(tmp_path / "photos", tmp_path / "data") as library:
-        library.wait_indexed()
-        code, out, err = asked(library, "describe", tmp_path / "photos" / "00.png")
-        assert (code, out) == (1, "")
-        assert err == (
-            "obscura: describe: no model describes photos in this library (no_caption_model)\n"
-        )

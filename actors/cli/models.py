@@ -92,6 +92,8 @@ _LIBRARY = {"active": "in use, ", "building": "being built, ", "retired": "can b
 USE_S = 60.0
 #: kinds of which packs can be made of what the hub has
 _MADE = {"search", "faces", "captions"}
+#: kinds of spaces, as people call them
+_OFFERS = {"embed": "search", "face": "faces", "caption": "captions"}
 #: what a pack does that serves no whole pictures, and how far it has come
 _DOES = {"face": ("faces", "looked at"), "caption": ("captions", "described")}
 
@@ -109,7 +111,8 @@ def list_(as_json: JsonOption = False, data: DataOption = None) -> None:
     for column in ("pack", "for", "where", "size", "licence", "state"):
         table.add_column(column, justify="right" if column == "size" else "left", overflow="fold")
     for row in rows:
-        cells = (row["name"], row["kind"], row["where"], _mb(row["size"]), row["licence"])
+        for_ = ", ".join(row["offers"]) or row["kind"]
+        cells = (row["name"], for_, row["where"], _mb(row["size"]), row["licence"])
         state = _LIBRARY.get(row["library"], "") + row["state"]
         table.add_row(*(Text(plain(each)) for each in (*cells, state)))
     console.print_table(table)
@@ -482,6 +485,7 @@ def _rows(settings: Settings, shelf: Shelf) -> list[dict[str, Any]]:
 
 def _here(held: Held, library: str, *, hidden: bool) -> dict[str, Any]:
     public = known().get(held.name)
+    spaces = [] if held.pack is None else spaces_of(held.pack)
     wrong = [fault for _, fault in held.faults(read=False) if fault is not None]
     state = "ok"
     if wrong:
@@ -495,6 +499,7 @@ def _here(held: Held, library: str, *, hidden: bool) -> dict[str, Any]:
     return {
         "name": held.name,
         "kind": held.kind,
+        "offers": [_OFFERS[each.kind] for each in spaces],
         "where": {"data": "here", "search": str(held.directory.parent)}.get(held.place, held.place),
         "directory": str(held.directory),
         "size": held.size,
@@ -527,6 +532,7 @@ def _to_pull(pack: Known, there: int) -> dict[str, Any]:
     return {
         "name": pack.name,
         "kind": pack.kind,
+        "offers": [],
         "where": "hub" if pack.repo else "",
         "directory": "",
         "size": pack.size,

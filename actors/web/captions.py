@@ -21,7 +21,8 @@ MATCHES: Final = 500
 #: questions under way
 MOST: Final = 4
 #: what an answer says that lacks them
-LACKING: Final = "captions were not searched, the library is busy"
+BUSY: Final = "captions were not searched, the library is busy"
+FAILED: Final = "captions could not be searched; `check` and `logs gateway` tell more"
 
 
 class Told(NamedTuple):
@@ -57,7 +58,7 @@ class CaptionFinder:
             await asyncio.wait({asked}, timeout=PATIENCE_S)
             if asked.done():
                 return await asked
-        return Told([], LACKING)
+        return Told([], BUSY)
 
     async def _find(self, question: str) -> Told:
         try:
@@ -67,4 +68,4 @@ class CaptionFinder:
         except Exception:
             # Whoever asked may have gone meanwhile, and is not the only one to be told.
             log.logger().exception("captions_not_searched")
-        return Told([], LACKING)
+        return Told([], FAILED)

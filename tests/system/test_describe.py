@@ -102,12 +102,15 @@ def test_check_misses_a_caption_and_has_it_written_again(library):
         (space,) = database.execute("SELECT id FROM spaces WHERE kind = 'caption'").fetchone()
         database.execute("DELETE FROM vectors WHERE space = ? AND content = 1", (space,))
         database.execute("DELETE FROM captions WHERE content = 1")
+        last = "(SELECT max(id) FROM captions)"
+        database.execute(f"DELETE FROM caption_words_docsize WHERE id = {last}")
         kind = ("vector", str(space))
         database.execute("UPDATE counters SET n = n - 1 WHERE kind = ? AND state = ?", kind)
     code, out, _ = asked(library, "check")
     assert code == 1
     assert "captions" in out
     assert "to be described again" in out
+    assert "it lacks 1 captions" in out
     code, out, err = asked(library, "check", "--repair")
     assert code == 0, out + err
     library.wait_indexed()
@@ -134,14 +137,3 @@ def test_a_forgotten_photo_leaves_no_word_behind(library):
     everything = b"".join(each.read_bytes() for each in library.data.glob("catalog.sqlite*"))
     assert b"is black" not in everything
     assert b"is white" in everything
-
-
-def test_without_a_model_that_describes_it_is_said(tmp_path):
-    draw(tmp_path / "photos", range(1))
-    with running(tmp_path / "photos", tmp_path / "data") as library:
-        library.wait_indexed()
-        code, out, err = asked(library, "describe", tmp_path / "photos" / "00.png")
-        assert (code, out) == (1, "")
-        assert err == (
-            "obscura: describe: no model describes photos in this library (no_caption_model)\n"
-        )

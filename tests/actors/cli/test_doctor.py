@@ -52,7 +52,7 @@ def test_a_healthy_machine_has_nothing_wrong_and_says_what_it_would_use(settings
     assert "sketch computes on" in told["model"]
     assert "because" in told["would use"]
     assert "onnxruntime" in told["onnxruntime"]
-    assert told["pack"].startswith("sketch: embed+detect+recognise, revision 1")
+    assert told["pack"].startswith("sketch: embed+detect+recognise+caption, revision 1")
 
 
 def test_a_pack_that_was_altered_is_wrong(settings, data):

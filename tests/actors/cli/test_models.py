@@ -171,7 +171,8 @@ def test_the_list_as_a_person_sees_it(data):
     lines = {line.split()[0]: " ".join(line.split()) for line in said.splitlines()}
     assert lines["pack"] == "pack for where size licence state"
     assert lines["sketch"] == (
-        "sketch search built in 6.7 MB Apache-2.0 in use, ok, understands drawings only"
+        "sketch search, faces, captions built in 9.3 MB Apache-2.0"
+        " in use, ok, understands drawings only"
     )
     assert lines["clip-vit-b32-laion2b"] == (
         "clip-vit-b32-laion2b search hub 605.0 MB MIT"
@@ -194,6 +195,7 @@ def test_the_list_for_a_program(hub, run, data):
     assert found["buffalo_s"] == {
         "name": "buffalo_s",
         "kind": "faces",
+        "offers": ["faces"],
         "where": "here",
         "directory": f"{data}/packs/buffalo_s",
         "size": 1_000_000 + told,

@@ -48,6 +48,7 @@ async def test_an_empty_library_answers_everything_with_nothing(catalog: Catalog
         QueueStatus("decode", 0, 0, 0, 0),
         QueueStatus("embed", 0, 0, 0, 0),
         QueueStatus("face", 0, 0, 0, 0),
+        QueueStatus("caption", 0, 0, 0, 0),
     ]
 
 
@@ -240,3 +241,19 @@ async def test_a_proof_is_the_newest_photo_that_can_be_decoded_again(catalog: Ca
     proof = await catalog.reader.proof()
     assert proof is not None
     assert (proof.id, proof.path, proof.size) == (PROOF, b"/photos/b", 100)
+
+
+async def test_a_file_is_known_by_its_path_wherever_it_lies(catalog: Catalog):
+    await catalog.index(b"a.jpg")
+    await catalog.see(b"b.jpg", directory=b"x/y")
+    await catalog.see(b"a.jpg", root=b"/")
+    await catalog.see(b"none.txt", skip="no photo")
+    reader = catalog.reader
+    assert await reader.file(ROOT + b"/a.jpg") == (1,)
+    assert await reader.file(ROOT + b"/x/y/b.jpg") == (None,)
+    assert await reader.file(ROOT + b"/none.txt") == (None,)
+    assert await reader.file(b"/a.jpg") == (None,)
+    for path in (b"/elsewhere.jpg", ROOT, ROOT + b"/", ROOT + b"/x", ROOT + b"/x/b.jpg", b"a.jpg"):
+        assert await reader.file(path) is None
+    await catalog.lose(b"a.jpg")
+    assert await reader.file(ROOT + b"/a.jpg") is None

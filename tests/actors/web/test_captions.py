@@ -1,8 +1,14 @@
 """Captions at the edge: searching them, and having one written."""
 
+import contextlib
+import json
+import os
+
 import anyio
 import pytest
 
+import actors.client
+from actors.client import Client, DeadlinePassed, NotDescribed, PeerRefused
 from actors.library.faces import face_id
 from actors.messages import (
     AskPhoto,
@@ -17,7 +23,9 @@ from actors.messages import (
     Status,
 )
 from actors.web import captions, describing
+from actors.web.errors import Refusal
 from runtime.errors import HandlerFailed
+from runtime.messages import Up
 from runtime.node import Node
 from tests.actors.web.stage import NEIGHBOURS, stage
 from tests.actors.web.talking import greeted
@@ -125,12 +133,27 @@ async def test_search_does_not_wait_for_captions(monkeypatch):
         for _ in range(captions.MOST + 1):
             found = await it.ask(Search("red"))
             assert (found.hits[0].content, found.hits[0].reason) == (1, "vector")
-            assert found.degraded == f"exact; {captions.LACKING}"
+            assert found.degraded == f"exact; {captions.BUSY}"
         it.library.reading.set()
         found = await it.ask(Search("red"))
         while found.degraded != "exact":  # what was begun ends in its own time
             found = await it.ask(Search("red"))
         assert found.hits[0].content == 2
+
+
+async def test_search_does_without_captions_that_cannot_be_read():
+    async with stage(before=told) as it:
+
+        async def broken(_question, _limit):
+            raise OSError("a bug")
+
+        async def damaged(_question, _limit):
+            raise Refusal("library_away", "the database is damaged")
+
+        for it.library.captioned in (broken, damaged):
+            found = await it.ask(Search("red"))
+            assert [hit.reason for hit in found.hits] == ["vector"] * 4
+            assert found.degraded == f"exact; {captions.FAILED}"
 
 
 async def test_the_file_of_a_photo_is_known_by_its_path():
@@ -257,3 +280,68 @@ async def test_who_left_is_forgotten_and_a_late_word_does_no_harm():
         assert it.gateway._describer._asks == {}
         it.scheduler.say("two red boats", done=True)
         assert (await it.ask(Search("red"))).hits
+
+
+# ── the client ──────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.asynccontextmanager
+async def client_of(it):
+    run = {"pid": os.getpid(), "run": "1", "run_dir": str(it.run_dir)}
+    (it.data / "run.json").write_text(json.dumps(run))
+    async with Client.connect(it.data) as client:
+        yield client
+
+
+async def test_a_client_follows_what_is_written():
+    async with stage(before=told, neighbours=ALL) as it, client_of(it) as client:
+        texts = client.describe(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first_words, it)
+            assert await anext(texts) == "two"
+        it.scheduler.say("two red", done=True)
+        assert await anext(texts) == "two red"
+        assert await anext(texts, None) is None
+
+
+async def first_words(it):
+    await it.scheduler.asked()
+    it.scheduler.say("two")
+
+
+async def test_a_client_is_told_why_there_is_no_caption():
+    async with stage(before=told, neighbours=ALL) as it, client_of(it) as client:
+        texts = client.describe(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first_words, it)
+            assert await anext(texts) == "two"
+        await it.scheduler.stop(it)
+        with pytest.raises(NotDescribed, match="started anew meanwhile"):
+            await anext(texts)
+        with pytest.raises(PeerRefused, match="scheduler is not up"):
+            await anext(client.describe(1))
+
+
+async def test_a_client_waits_only_so_long_for_a_word():
+    async with stage(before=told, neighbours=ALL) as it, client_of(it) as client:
+        with pytest.raises(DeadlinePassed):
+            await anext(client.describe(1, seconds=0.2))
+        assert client._said == {}
+
+
+async def test_when_the_gateway_is_another_one_nothing_more_is_waited_for(monkeypatch):
+    monkeypatch.setattr(actors.client, "SILENCE_S", 0.05)
+    async with stage(before=told, neighbours=ALL) as it, client_of(it) as client:
+        texts = client.describe(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first_words, it)
+            assert await anext(texts) == "two"
+        client._node.peer_up(Up("gateway", 2))
+        with pytest.raises(NotDescribed, match="gateway was started anew"):
+            await anext(texts)
+
+
+async def test_a_client_knows_photos_by_their_paths():
+    async with stage(before=told, neighbours=ALL) as it, client_of(it) as client:
+        (path,) = it.library.photos[3][1].paths
+        assert (await client.photo(path)).content == 3

@@ -174,9 +174,12 @@ def write_folder(
         {
             "config.json": {
                 "model_type": "vision-encoder-decoder",
-                "decoder_start_token_id": config.decoder_start_token_id,
-                "eos_token_id": generation.eos_token_id or config.decoder.eos_token_id,
-                "pad_token_id": generation.pad_token_id,
+                "decoder_start_token_id": generation.decoder_start_token_id
+                or config.decoder_start_token_id,
+                "eos_token_id": generation.eos_token_id or config.eos_token_id,
+                "pad_token_id": generation.pad_token_id or config.pad_token_id,
+                "decoder": {"bos_token_id": config.decoder.bos_token_id}
+                | {"eos_token_id": config.decoder.eos_token_id},
             },
             "generation_config.json": {
                 "max_new_tokens": generation.max_new_tokens or generation.max_length or LONGEST,

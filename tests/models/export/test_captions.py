@@ -191,13 +191,19 @@ def test_a_pack_that_tells_something_else_than_torch_is_none(kind, tmp_path):
     assert not [*(tmp_path / "packs").iterdir()]
 
 
-def test_a_checkpoint_is_read_from_its_folder(tmp_path, capsys):
-    blip.random_blip(0, blip.TINY).save_pretrained(tmp_path / "checkpoint")
-    wordpiece_vocabulary(tmp_path / "checkpoint", 198)
-    line = f"blip {tmp_path / 'checkpoint'} --into {tmp_path / 'packs'} --name mine"
+def test_a_checkpoint_is_read_from_its_folder(kind, tmp_path, capsys):
+    checkpoint = tmp_path / "checkpoint"
+    if kind == "blip":
+        blip.random_blip(0, blip.TINY).save_pretrained(checkpoint)
+    else:
+        vit_gpt2.random_vit_gpt2(0, vit_gpt2.TINY).save_pretrained(checkpoint)
+    vocabulary(kind, "tiny", checkpoint)
+    line = f"{kind} {checkpoint} --into {tmp_path / 'packs'} --name mine"
     assert main(line.split()) == 0
     assert "4 of 4 captions are torch's" in capsys.readouterr().out
-    assert load_pack(tmp_path / "packs" / "mine").require_caption().begin == (198,)
+    caption = load_pack(tmp_path / "packs" / "mine").require_caption()
+    last = 198 if kind == "blip" else 199
+    assert (caption.begin, caption.stop) == ((last,), 102 if kind == "blip" else last)
 
 
 def test_a_checkpoint_of_something_else_is_refused(kind, tmp_path, capsys):

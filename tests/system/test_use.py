@@ -214,7 +214,7 @@ def test_a_library_changes_its_model_and_back_while_it_is_searched_and_everybody
     )
     assert np.allclose(before @ before.T, after @ after.T, atol=2e-3)
     assert dict(ask_database(data, "SELECT state, count(*) FROM tasks GROUP BY 1")) == {
-        "done": 4 * PICTURES  # decoded, embedded twice, looked at for faces
+        "done": 5 * PICTURES  # decoded, embedded twice, looked at for faces, described
     }
 
 

@@ -13,8 +13,9 @@ with a task that went well before, under the id `PROOF`: if it dies of that too,
 (`runtime.blame`).
 
 An *ask* is a picture that somebody waits for.  It runs alone, ahead of
-everything, whatever the worker's window says, and it dies with its worker, because who asked can
-ask again.
+everything, whatever the worker's window says.  If its worker dies before it began, as one does
+that was about to give its memory back, it is given to the next; if not, or if that dies too, it is
+over, because who asked can ask again.
 
 It knows nothing of other classes, nor of the device: who may have that is `scheduling`'s.
 """
@@ -70,6 +71,7 @@ class Batching:
         self._suspects: deque[EmbedTask] = deque()
         self._batches: dict[tuple[str, int], list[EmbedTask]] = {}
         self._asks: deque[EmbedTask] = deque()
+        self._again: set[int] = set()  # asks whose first worker died
         self._proof: EmbedTask | None = None  # went well before
         self._doubt = False  # a worker died of its tasks: see whether the next one can do any
 
@@ -115,13 +117,14 @@ class Batching:
 
     def worker_released(self, worker: str, batch: int) -> None:
         went_well = self._batches.pop((worker, batch), None)
+        self._again.difference_update(each.id for each in went_well or ())
         if went_well and not went_well[-1].asked:
             self._proof = msgspec.structs.replace(went_well[-1], id=PROOF, suspect=True)
 
     def worker_died(
         self, worker: str, epoch: int, executing: Sequence[int], now: float, *, oom: bool
     ) -> list[int]:
-        """Take back what it held; returns the asks that died with it."""
+        """Take back what it held; returns the asks that are over with it."""
         if oom and len(executing) > 1:
             self._largest = max(self._largest - 1, 0)
             self._relax_at = now + RELAX_S
@@ -141,7 +144,15 @@ class Batching:
             else:
                 self._queue.appendleft((task, now))
         self._doubt = self._doubt or bool(executing)
-        return [each.id for each in held if each.asked]
+        over = []
+        for task in (each for each in held if each.asked):
+            if task.id in {*executing, *self._again}:
+                self._again.discard(task.id)
+                over.append(task.id)
+            else:
+                self._again.add(task.id)
+                self._asks.appendleft(task)
+        return over
 
     def send_asks(self) -> list[SendBatch]:
         """Every ask, if there is a worker, each noted as sent."""

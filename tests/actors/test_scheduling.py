@@ -340,6 +340,14 @@ def test_an_ask_dies_with_its_worker_and_who_asked_is_told(asked):
     assert asked.core.tick(20.0) == []
 
 
+def test_an_ask_whose_worker_was_about_to_end_is_given_to_the_next_once(asked):
+    asked.core.asked("gateway", 1, ASK, 0.0)
+    assert asked.core.worker_died("caption", 1, [], 1.0) == []
+    assert asked.pull("caption", 2, 2.0) == [SendBatch("caption", 1, 1, [ASKED])]
+    (told,) = asked.core.worker_died("caption", 2, [], 3.0)
+    assert told.saying.error == DIED
+
+
 def test_an_ask_that_no_worker_has_yet_waits_for_one():
     core = core_of("embed", "caption")
     assert core.asked("gateway", 1, ASK, 0.0) == []

@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         "--from", type=_file, dest="start", metavar="FILE", help="a checkpoint of train to begin as"
     )
     telling.add_argument(
-        "--threads", type=_number, default=2, metavar="N", help="of torch (default: 2)"
+        "--threads", type=int, choices=(1, 2), default=2, help="of torch (default: 2)"
     )
 
     writing = commands.add_parser(

@@ -70,19 +70,12 @@ def told_by_torch(model, pack, parity=None):
     captioner = Captioner.open(pack)
     caption = pack.require_caption()
     pixels = captioner.prepare(captions.pictures(20, caption.size))
-    parts = [torch.from_numpy(pixels[at : at + 4]) for at in range(0, 20, 4)]
+    given = torch.from_numpy(pixels)
     with torch.no_grad():
-        greedy = [model.generate(part, caption.longest, num_beams=1) for part in parts]
-        beams = [
-            model.generate(
-                part,
-                caption.longest,
-                num_beams=3,
-                return_dict_in_generate=True,
-                output_scores=True,
-            )
-            for part in parts
-        ]
+        greedy = model.generate(given, caption.longest, num_beams=1)
+        beams = model.generate(
+            given, caption.longest, num_beams=3, return_dict_in_generate=True, output_scores=True
+        )
     return SimpleNamespace(
         original=model,
         pack=pack,
@@ -90,9 +83,9 @@ def told_by_torch(model, pack, parity=None):
         captioner=captioner,
         parity=parity,
         pixels=pixels,
-        greedy=[captions.plain(row, caption) for part in greedy for row in part.tolist()],
-        beams=[captions.plain(row, caption) for part in beams for row in part.sequences.tolist()],
-        scores=np.concatenate([part.sequences_scores.numpy() for part in beams]),
+        greedy=[captions.plain(row, caption) for row in greedy.tolist()],
+        beams=[captions.plain(row, caption) for row in beams.sequences.tolist()],
+        scores=beams.sequences_scores.numpy(),
     )
 
 

@@ -49,6 +49,9 @@ def test_a_pack_that_is_not_here_is_answered_with_those_that_are(shelf):
 def test_every_file_of_a_whole_pack_is_named(shelf):
     held = shelf.find("sketch")
     assert [file for file, _ in held.faults(read=True)] == [
+        "caption-decoder.onnx",
+        "caption-encoder.onnx",
+        "caption-tokenizer.json",
         "face-detect.onnx",
         "face-embed.onnx",
         "image.onnx",

@@ -149,6 +149,7 @@ def test_a_running_library_is_mended_while_it_answers(photos, data):
             "thumbnails": 2,
             "vectors": 2,
             "faces": 2,
+            "captions": 2,
             "snapshot": 1,
             "index": 1,
             "leftovers": 1,

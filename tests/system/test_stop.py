@@ -132,7 +132,10 @@ def test_batch_answers_a_json_line_a_query(photos, tmp_path):
         done = command("search", "--batch", queries, "-k", 3, "--data", data)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [len(line) for line in lines] == [3, 3]
-    shown = {"content", "path", "score", "taken_at", "thumbnail", "faces", "face"}
+    shown = {"content", "path", "score", "taken_at", "thumbnail", "faces", "face"} | {
+        "reason",
+        "caption",
+    }
     assert set(lines[0][0]) == shown
     assert Path(lines[0][0]["path"]).parent == photos
 

@@ -1,5 +1,6 @@
 """How far it is, for people on stderr; what programs read stays clean."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -47,35 +48,38 @@ def test_unless_it_is_asked_for_and_then_as_json_too(drawings, tmp_path):
     assert any("searchable" in each.get("text", "") for each in said if each["event"] == "said")
 
 
+@contextlib.contextmanager
+def watching(command):
+    """A command that would go on for ever, ended with the block."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_running_system_can_be_watched(photos, tmp_path):
     data = tmp_path / "data"
     with running(photos, data) as library:
         library.wait_indexed()
         watch = [*SUPERVISOR, "status", "--watch", "--data", str(data)]
-        with subprocess.Popen(
-            watch,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=environment(),
-        ) as watcher:
+        with watching(watch) as watcher:
             assert watcher.stdout is not None
             assert watcher.stdout.readline() == (
                 "found 40 · decoded 40 of 40 · embedded 40 of 40 · searchable 40 of 40"
-                " · faces 40 of 40\n"
+                " · faces 40 of 40 · captions 40 of 40\n"
             )
             watcher.send_signal(signal.SIGINT)
             _, errors = watcher.communicate(timeout=20)
             assert (watcher.returncode, errors) == (130, "")
-        with subprocess.Popen(
-            [*watch, "--json"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=environment(),
-        ) as watcher:
+        with watching([*watch, "--json"]) as watcher:
             assert watcher.stdout is not None
             assert json.loads(watcher.stdout.readline())["totals"]["indexed"] == 40
             library.process.send_signal(signal.SIGINT)

@@ -53,7 +53,11 @@ class Told(NamedTuple):
 
 
 async def commit(tx: Transaction, told: Mapping[tuple[int, int], Told]) -> None:
-    """Write the caption of each (content, space), of which none has one there."""
+    """Write the caption of each (content, space), in place of the one it may have there.
+
+    It may, where the vector that goes with it was lost and `check` had the photo looked at again.
+    """
+    await drop(tx, told)
     await tx.write(
         _INSERT,
         [

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import make_url
 
 from actors.library import reads
 from actors.library.captions import LONGEST, words
@@ -171,6 +172,17 @@ async def test_a_photo_without_its_caption_is_found_and_described_again(catalog:
     (again,) = await catalog.tells()
     await catalog.settle(captioned(again, "a dog again"))
     assert await found(catalog, "again") == [task.content]
+
+
+async def test_a_caption_of_which_the_other_half_was_lost_is_replaced(catalog: Catalog):
+    (content,) = await told(catalog, "a dog")
+    with sqlite3.connect(str(make_url(catalog.url).database)) as database:
+        database.execute("DELETE FROM vectors")
+    assert await catalog.writer.look_again("caption", [content], catalog.now) == 1
+    (task,) = await catalog.tells()
+    await catalog.settle(captioned(task, "a cat"))
+    assert await found(catalog, "dog") == []
+    assert await found(catalog, "cat") == [content]
 
 
 async def test_a_lost_thumbnail_is_made_again_and_then_described(catalog: Catalog):

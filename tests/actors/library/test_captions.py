@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import make_url
 
 from actors.library import reads
 from actors.library.captions import LONGEST, words
@@ -176,8 +175,9 @@ async def test_a_photo_without_its_caption_is_found_and_described_again(catalog:
 
 async def test_a_caption_of_which_the_other_half_was_lost_is_replaced(catalog: Catalog):
     (content,) = await told(catalog, "a dog")
-    with sqlite3.connect(str(make_url(catalog.url).database)) as database:
-        database.execute("DELETE FROM vectors")
+    async with catalog.writer._transaction(catalog.now) as tx:
+        await tx.connection.exec_driver_sql("DELETE FROM vectors WHERE space = 2")
+    await catalog.writer.recount(catalog.now)
     assert await catalog.writer.look_again("caption", [content], catalog.now) == 1
     (task,) = await catalog.tells()
     await catalog.settle(captioned(task, "a cat"))

@@ -7,8 +7,11 @@ second one is built beside the first, tasks of both wait in one queue.  A suspec
 of it or beside it) runs alone.  After a death for want of memory the next smaller bucket is the
 largest one for `RELAX_S`, because what took the memory may go away.
 
-What a dead worker held goes back to the head of the queue, except the tasks its shared page
-showed as executing: those the catalog charges and hands out again.  Its next incarnation begins
+What a dead worker held goes back to the head of the queue.  Two kinds of tasks do not: those its
+shared page showed as executing, which the catalog charges, and those it was done with and whose
+results died with it, uncommitted.  Of both the catalog hears that they are not here any more, and
+hands them out again.  Who held what is known until the death is told, so a successor that speaks
+before that is not heard yet; it will say the same again.  Its next incarnation begins
 with a task that went well before, under the id `PROOF`: if it dies of that too, it dies of any
 (`runtime.blame`).
 
@@ -121,6 +124,10 @@ class Batching:
         if went_well and not went_well[-1].asked:
             self._proof = msgspec.structs.replace(went_well[-1], id=PROOF, suspect=True)
 
+    def epoch(self, worker: str) -> int | None:
+        """The incarnation of *worker* whose offer stands; None where none does."""
+        return self._demand.epoch(worker)
+
     def worker_died(
         self, worker: str, epoch: int, executing: Sequence[int], now: float, *, oom: bool
     ) -> list[int]:
@@ -128,7 +135,7 @@ class Batching:
         if oom and len(executing) > 1:
             self._largest = max(self._largest - 1, 0)
             self._relax_at = now + RELAX_S
-        self._demand.gone(worker, epoch)
+        gone = self._demand.gone(worker, epoch)
         self.prepared = deque(each for each in self.prepared if each[0] != worker)
         self.answers = deque(each for each in self.answers if each[0] != worker)
         charged = {*executing, PROOF}
@@ -137,8 +144,9 @@ class Batching:
             for key in sorted(key for key in self._batches if key[0] == worker)
             for task in self._batches.pop(key)
         ]
-        self.offer.settle(charged)
-        for task in reversed([each for each in held if each.id not in charged and not each.asked]):
+        back = [each for each in held if each.id not in charged and not each.asked]
+        self.offer.settle((charged | gone) - {each.id for each in back})
+        for task in reversed(back):
             if task.suspect:
                 self._suspects.appendleft(task)
             else:

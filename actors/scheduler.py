@@ -97,6 +97,8 @@ class Scheduler(Actor):
                 if self._is_from_catalog(line):
                     self._carry_out(self._core.upstream_is(message, now))
             case Pull():
+                if self._core.is_early(line.name, line.epoch):
+                    return None
                 self._workers[line.name] = line
                 self._carry_out(self._core.worker_pulls(line.name, line.epoch, message, now))
             case Prepared(batch):

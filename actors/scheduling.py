@@ -212,6 +212,14 @@ class SchedulerCore:
         for each in gone:
             self._classes[self._asks.pop(each).kind].withdraw(gone)
 
+    def is_early(self, worker: str, epoch: int) -> bool:
+        """Is *epoch* a successor of an incarnation whose death was not told yet?
+
+        What that one held would be taken for its; it has to wait, and says its offer again.
+        """
+        known = self._workers[worker].epoch(worker) if worker in self._workers else None
+        return known is not None and known < epoch
+
     def worker_pulls(self, worker: str, epoch: int, pull: Pull, now: float) -> list[Effect]:
         """A standing offer of a worker, which says of what class it is.
 
@@ -242,13 +250,15 @@ class SchedulerCore:
     def worker_died(
         self, worker: str, epoch: int, executing: Sequence[int], now: float, *, oom: bool = False
     ) -> list[Effect]:
+        batching = self._workers.get(worker)
+        known = None if batching is None else batching.epoch(worker)
+        if batching is None or (known is not None and known > epoch):
+            return self.tick(now)  # it offered nothing, though its successor may have
         if self._lease is not None and self._lease.worker == worker:
             self._lease = None
         effects: list[Effect] = []
-        if worker in self._workers:
-            lost = self._workers[worker].worker_died(worker, epoch, executing, now, oom=oom)
-            for each in lost:
-                effects += self.said(Saying(each, "", done=True, error=DIED))
+        for each in batching.worker_died(worker, epoch, executing, now, oom=oom):
+            effects += self.said(Saying(each, "", done=True, error=DIED))
         return effects + self.tick(now)
 
     def tick(self, now: float) -> list[Effect]:

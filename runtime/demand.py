@@ -241,6 +241,11 @@ class Demand:
         ]
         return sorted(names, key=lambda name: (-self.room(name), name))
 
+    def epoch(self, name: str) -> int | None:
+        """The incarnation of *name* whose offer stands; None where none does."""
+        puller = self._pullers.get(name)
+        return None if puller is None else puller.epoch
+
     def pullers(self) -> list[str]:
         """Who makes offers, those with most room first."""
         return sorted(self._pullers, key=lambda name: (-self.room(name), name))

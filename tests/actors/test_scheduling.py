@@ -290,6 +290,45 @@ def test_status_counts_what_waits_what_is_out_and_how_long_the_device_was_leased
     assert (status.leases, status.busy_s) == (1, 2.5)
 
 
+# ── death ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_a_worker_was_done_with_and_had_not_told_is_given_back_to_the_catalog(desk):
+    """Results wait a moment to be committed together: that moment is long enough to die in."""
+    desk.arrive("embed", 1, 2, 3, 4, now=0.0)
+    desk.release(desk.granted("embed", 1, now=0.0), 0.5)
+    desk.core.worker_died("embed", 1, [], 0.6)
+    assert not desk.core.offer("embed").outstanding
+    assert desk.pull("embed", 2, 1.0) == []
+
+
+def test_what_it_was_not_done_with_stays_here(desk):
+    desk.arrive("embed", *range(1, 9), now=0.0)
+    desk.release(desk.granted("embed", 1, now=0.0), 0.5)
+    desk.core.worker_died("embed", 1, [], 0.6)
+    assert list(desk.core.offer("embed").outstanding) == [5, 6, 7, 8]
+    assert desk.pull("embed", 2, 1.0) == [SendBatch("embed", 1, 4, tasks(5, 6, 7, 8))]
+
+
+def test_a_successor_waits_until_the_death_before_it_is_told(desk):
+    assert not desk.core.is_early("embed", 1)
+    assert desk.core.is_early("embed", 2)
+    desk.core.worker_died("embed", 1, [], 0.6)
+    assert not desk.core.is_early("embed", 2)
+
+
+def test_a_death_that_is_told_late_takes_nothing_from_the_successor():
+    core = core_of("embed", "face")
+    core.worker_pulls("embed", 2, Pull("embed", 8, [], 0), 0.0)  # the first that was ever heard
+    core.tasks_arrived("embed", 1, tasks(1, 2, 3, 4), 0.0)
+    (grant,) = core.worker_prepared("embed", 1, 0.0)
+    core.worker_died("embed", 1, [9], 0.5)
+    assert list(core.offer("embed").outstanding) == [1, 2, 3, 4]
+    assert core.worker_prepared("embed", 1, 0.6) == []  # it has the lease already
+    core.worker_released("embed", grant.batch, grant.lease, 1.0)
+    assert core.status(1.0).busy_s == 1.0
+
+
 # ── asks ────────────────────────────────────────────────────────────────────────────────────
 
 ASK = AskCaption(7, 3, b"d" * 32, 640, 480, "sketch")
@@ -511,14 +550,15 @@ class World(RuleBasedStateMachine):
         if runs and while_running:
             assert self.granted is not None
             executing = hands.batches[self.granted.batch]
+        hands.charged |= set(executing) - {PROOF}
         # results that were not committed die with it; their tasks go back to the catalog
-        lost = sorted(set(executing) | hands.results)
-        hands.charged |= set(lost) - {PROOF}
-        hands.results = set()
+        lost, hands.results = hands.results - {PROOF}, set()
         hands.empty()
         if runs:
             self.granted = None
-        self.act(self.core.worker_died(kind, hands.epoch, lost, self.now))
+        self.act(self.core.worker_died(kind, hands.epoch, sorted(executing), self.now))
+        assert lost.isdisjoint(self.core.offer(kind).outstanding), "they are lost for ever"
+        hands.fresh.extend(sorted(lost))
         hands.epoch += 1
 
     @rule()

@@ -360,7 +360,11 @@ def room_goes_at_once(data, used):
 
 
 def names_run_out(data, used):
-    remount(data, f"nr_inodes={os.statvfs(data).f_files - os.statvfs(data).f_ffree + 5}")
+    del used
+    while True:
+        names = os.statvfs(data)
+        with contextlib.suppress(subprocess.CalledProcessError):  # some were taken meanwhile
+            return remount(data, f"nr_inodes={names.f_files - names.f_ffree + 5}")
 
 
 @needs_root

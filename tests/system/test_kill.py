@@ -59,10 +59,10 @@ def states(data):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(drawings, tmp_path_factory):
+def undisturbed(fewer, tmp_path_factory):
     """What a run that nobody disturbs leaves behind."""
     data = tmp_path_factory.mktemp("undisturbed") / "data"
-    index_once(drawings, data)
+    index_once(fewer, data)
     return contents(data), searchable(data)
 
 
@@ -103,13 +103,13 @@ def kill(client, name):
     return True
 
 
-def test_killing_each_process_in_turn_changes_nothing(drawings, undisturbed, tmp_path):
+def test_killing_each_process_in_turn_changes_nothing(fewer, undisturbed, tmp_path):
     data = tmp_path / "data"
-    run = start_once(drawings, data)
+    run = start_once(fewer, data)
     wait_for((data / "run.json").exists)
     with BlockingClient.connect(data) as client:
         for number, name in enumerate(KINDS):
-            wait_for(lambda: done(client) >= 35 * number, f"picture {35 * number}")  # noqa: B023
+            wait_for(lambda: done(client) >= 17 * number, f"picture {17 * number}")  # noqa: B023
             wait_for(lambda: kill(client, name), f"the death of {name}")  # noqa: B023
     output, _ = run.communicate(timeout=120)
     summary = json.loads(output)
@@ -120,12 +120,12 @@ def test_killing_each_process_in_turn_changes_nothing(drawings, undisturbed, tmp
     assert set(states(data)) == {"done"}
 
 
-@pytest.mark.parametrize("decoded", [0, 40, 150])
+@pytest.mark.parametrize("decoded", [0, 40, 90])
 def test_killing_the_supervisor_leaves_nobody_behind_and_loses_nothing(
-    drawings, undisturbed, tmp_path, decoded
+    fewer, undisturbed, tmp_path, decoded
 ):
     data = tmp_path / "data"
-    run = start_once(drawings, data)
+    run = start_once(fewer, data)
     wait_for((data / "run.json").exists)
     with BlockingClient.connect(data) as client:
         wait_for(lambda: (c := client.status().catalog) and c.decodes >= decoded)
@@ -137,7 +137,7 @@ def test_killing_the_supervisor_leaves_nobody_behind_and_loses_nothing(
     run.stdout.close()
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
-    summary = index_once(drawings, data)
+    summary = index_once(fewer, data)
     assert summary["dead"] == 0
     assert (contents(data), searchable(data)) == undisturbed
 

@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from actors.library.faces import vector_of
+from bench.recall import render as draw
 from bench.system import ROOT, environment, index_once
 from models.sketch.faces.measure import FoundFace, ToldFace, measure_faces
 from models.sketch.telling.measure import measure_captions
@@ -45,19 +46,6 @@ def render(n: int, seed: int, out: Path) -> list[tuple[str, list[ToldFace]]]:
         (told["file"], [ToldFace(tuple(face["box"]), face["identity"]) for face in told["faces"]])
         for told in map(json.loads, lines)
     ]
-
-
-def draw(n: int, seed: int, out: Path) -> list[tuple[str, str]]:
-    """(file, its canonical caption) of *n* drawings in *out*."""
-    drawing = [sys.executable, "-m", "models.sketch", "render"]
-    subprocess.run(
-        [*drawing, "--n", str(n), "--seed", str(seed), "--out", str(out)],
-        check=True,
-        cwd=ROOT,
-        env=environment(),
-    )
-    lines = (out / "captions.jsonl").read_text(encoding="utf-8").splitlines()
-    return [(told["file"], told["caption"]) for told in map(json.loads, lines)]
 
 
 def said(data: Path, root: Path) -> dict[str, str]:

@@ -9,17 +9,17 @@ end in time, its photos are tried one by one, each on record as the only one: wh
 fails, and nobody beside it pays for that.  A caption is handed in whole or not at all.
 """
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio.from_thread
 
-from actors.messages import Captioned, EmbedTask, Failed, Result, ThumbnailLost
+from actors.messages import Captioned, EmbedTask, Failed, Result
+from actors.pictures import read_each
 from actors.settings import CaptionSettings
 from actors.worker import Ready, Worker
-from models.errors import PictureBroken, RanTooLong, ThumbnailBroken
+from models.errors import PictureBroken, RanTooLong
 from models.pack import Pack
 from runtime.faults import fault
 
@@ -58,24 +58,16 @@ class Caption(Worker["Describer", "NDArray[np.float32]"]):
         from models.image import open_thumbnail, thumbnail_for  # noqa: PLC0415
 
         derived = Path(self.settings.derived)
-        failed: list[Result] = []
-        good: list[EmbedTask] = []
-        rows: list[NDArray[np.float32]] = []
-        for task in tasks:
+
+        def where(task: EmbedTask) -> Path:
             size = thumbnail_for(loaded.size, task.width, task.height)
-            path = thumbnail_path(derived, task.digest, size)
-            try:
-                picture = open_thumbnail(path, loaded.size)
-                rows.append(loaded.prepare(picture, (task.width, task.height)))
-            except ThumbnailBroken:
-                # Whoever makes it again keeps what looks whole, which this may do.
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
-                failed.append(ThumbnailLost(task.id, task.content))
-            except PictureBroken as error:
-                failed.append(Failed(task.id, "photo", str(error)))
-            else:
-                good.append(task)
+            return thumbnail_path(derived, task.digest, size)
+
+        def row(path: Path, task: EmbedTask) -> "NDArray[np.float32]":
+            picture = open_thumbnail(path, loaded.size)
+            return loaded.prepare(picture, (task.width, task.height))
+
+        failed, good, rows = read_each(tasks, where, row)
         return failed, Ready(good, np.concatenate(rows or [np.empty(0, np.float32)]), loaded)
 
     def compute(self, ready: "Ready[Describer, NDArray[np.float32]]") -> list[Result]:

@@ -3,7 +3,6 @@
 Everything about batches, leases and models on their device is `worker`'s.
 """
 
-import contextlib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.fitted import Fitted
-from actors.messages import Embedded, EmbedTask, Failed, Result, ThumbnailLost
+from actors.messages import Embedded, EmbedTask, Failed, Result
 from actors.photo.thumbnails import thumbnail_path
+from actors.pictures import read_each
 from actors.settings import EmbedSettings
 from actors.worker import Ready, Worker
-from models.errors import PictureBroken, ThumbnailBroken
 from models.image import open_thumbnail, thumbnail_for
 from models.pack import Pack
 
@@ -33,24 +32,16 @@ class Embed(Worker[Fitted, NDArray[Any]]):
         """The tensor of *tasks*, a row each."""
         tower = loaded.tower
         derived = Path(self.settings.derived)
-        failed: list[Result] = []
-        good: list[EmbedTask] = []
-        rows: list[NDArray[Any]] = []
-        for task in tasks:
+
+        def where(task: EmbedTask) -> Path:
             size = thumbnail_for(tower.size, task.width, task.height)
-            path = thumbnail_path(derived, task.digest, size)
-            try:
-                picture = open_thumbnail(path, tower.size)
-                rows.append(tower.prepare([picture], [(task.width, task.height)]))
-            except ThumbnailBroken:
-                # Whoever makes it again keeps what looks whole, which this may do.
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
-                failed.append(ThumbnailLost(task.id, task.content))
-            except PictureBroken as error:
-                failed.append(Failed(task.id, "photo", str(error)))
-            else:
-                good.append(task)
+            return thumbnail_path(derived, task.digest, size)
+
+        def row(path: Path, task: EmbedTask) -> NDArray[Any]:
+            picture = open_thumbnail(path, tower.size)
+            return tower.prepare([picture], [(task.width, task.height)])
+
+        failed, good, rows = read_each(tasks, where, row)
         tensor = np.concatenate(rows) if rows else np.empty((0,))
         return failed, Ready(good, tensor, loaded)
 

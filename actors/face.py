@@ -5,15 +5,15 @@ batch, and gives their memory back when there was nothing to do for a while (`wo
 libraries they need come with them: every start of the system would wait for their import.
 """
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from actors.messages import EmbedTask, Faced, Failed, FoundFace, Result, ThumbnailLost
+from actors.messages import EmbedTask, Faced, Failed, FoundFace, Result
 from actors.photo.spool import SIDE, faces_from
+from actors.pictures import read_each
 from actors.settings import FaceSettings
 from actors.worker import Ready, Worker
-from models.errors import PictureBroken, ThumbnailBroken
+from models.errors import PictureBroken
 from models.pack import Pack
 
 if TYPE_CHECKING:
@@ -42,20 +42,11 @@ class Face(Worker["FaceModels", "list[Pixels]"]):
         from models.image import open_thumbnail  # noqa: PLC0415
 
         derived = Path(self.settings.derived)
-        failed: list[Result] = []
-        good: list[EmbedTask] = []
-        pictures: list[Pixels] = []
-        for task in tasks:
-            path = faces_from(derived, task.digest, task.width, task.height)
-            try:
-                pictures.append(np.asarray(open_thumbnail(path, SIDE)))
-            except ThumbnailBroken:
-                # Whoever makes it again keeps what looks whole, which this may do.
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
-                failed.append(ThumbnailLost(task.id, task.content))
-            else:
-                good.append(task)
+        failed, good, pictures = read_each(
+            tasks,
+            lambda task: faces_from(derived, task.digest, task.width, task.height),
+            lambda path, _: np.asarray(open_thumbnail(path, SIDE)),
+        )
         return failed, Ready(good, pictures, loaded)
 
     def compute(self, ready: "Ready[FaceModels, list[Pixels]]") -> list[Result]:

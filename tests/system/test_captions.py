@@ -10,6 +10,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from actors.client import BlockingClient
 from bench.system import command, index_once, running
 from tests.captioner import BRIGHT, NAME, SENTENCE, teller
 
@@ -146,31 +147,34 @@ HEAVY_MIB = 160
 def resident(library):
     """Bytes in memory of all processes of the tree."""
     root = psutil.Process(library.process.pid)
-    return sum(each.memory_info().rss for each in (root, *root.children(recursive=True)))
+    total = 0
+    for each in (root, *root.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += each.memory_info().rss
+    return total
 
 
-def captioner(library):
-    """(process id, bytes in memory) of who describes; nobody while it starts anew."""
-    for each in psutil.Process(library.process.pid).children():
-        if "caption" in each.cmdline():
-            return each.pid, each.memory_info().rss
-    return None, 0
+def is_at_rest(client):
+    """Whether who describes is ready and holds no model; each start of it is a new process."""
+    for each in client.status().processes:
+        if each.name == "caption" and each.state == "ready":
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return psutil.Process(each.pid).memory_info().rss < HEAVY_MIB << 19
+    return False
 
 
 def described_and_at_rest(library, photos, numbers):
     """Add photos; the most memory it took to describe them, and what is left of that."""
-    before, _ = captioner(library)
     draw(photos, numbers)
-    deadline = time.monotonic() + 60
+    wanted = foretold(range(numbers.stop)).keys()
     most = 0
-    while True:
-        assert time.monotonic() < deadline
-        with contextlib.suppress(psutil.NoSuchProcess):
+    deadline = time.monotonic() + 120
+    with BlockingClient.connect(library.data) as client:
+        # News of the folder may come in two parts, and the model be given back between them.
+        while told(library.data).keys() < wanted or not is_at_rest(client):
+            assert time.monotonic() < deadline
             most = max(most, resident(library))
-            pid, rss = captioner(library)
-            if pid not in {before, None} and rss < HEAVY_MIB << 19:
-                break
-        time.sleep(0.02)
+            time.sleep(0.02)
     library.wait_indexed()
     return most, resident(library)
 

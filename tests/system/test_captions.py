@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(300)
 SETTINGS = f"""
 [captions]
 pack = "{NAME}"
-deadline = 1.0
+deadline = 2.0
 idle = 0.5
 
 [runtime]
@@ -87,7 +87,12 @@ def disturbed(photos, data, faults):
     struck.mkdir()
     done = command(
         *("--originals", photos, "--data", data, "--once", "--json"),
-        env={"RUNTIME_FAULTS": faults, "RUNTIME_FAULTS_ONCE": str(struck)},
+        env={
+            "RUNTIME_FAULTS": faults,
+            "RUNTIME_FAULTS_ONCE": str(struck),
+            # Described once all are decoded: four by four, whoever is struck.
+            "OBSCURA__SCHEDULER__SETTLE": "1",
+        },
     )
     assert done.returncode == 0, done.stderr
     assert {each.name for each in struck.iterdir()} == {
@@ -121,7 +126,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_word_leaves_no_half_caption(
 
 def test_a_batch_that_takes_too_long_is_broken_off_and_nobody_is_charged(photos, tmp_path):
     data = prepared(tmp_path / "data")
-    summary = disturbed(photos, data, "caption.word=spin:2@9")
+    summary = disturbed(photos, data, "caption.word=spin:3@9")
     assert told(data) == foretold(range(PHOTOS))
     assert charges(data) == ([], [])
     assert summary["restarts"]["caption"] == 0

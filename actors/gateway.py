@@ -56,7 +56,7 @@ from actors.web.server import bind, read_address, server, write_address
 from actors.web.thumbnails import Thumbnails
 from runtime import log
 from runtime.actor import Actor
-from runtime.errors import Busy, PeerAway, PeerRestarted
+from runtime.errors import Busy, PeerAway
 from runtime.messages import Down
 from runtime.node import SUPERVISOR, Line
 from runtime.wire import MAX_BODY_BYTES, Body
@@ -183,7 +183,7 @@ class Gateway(Actor):
             case Owner():
                 return await self.ref("catalog").ask(message, OWNER_S)
             case OwnerOfIndex():
-                return await self._ask_index(message)
+                return await self.ref("index").ask(message, OWNER_S)
             case _:
                 raise NotImplementedError(type(message).__name__)
 
@@ -195,12 +195,6 @@ class Gateway(Actor):
                     asker.tell(msgspec.structs.replace(each, ask=ask))
                 except (PeerAway, Busy):
                     return  # gone, or does not read: then it gives up by itself
-
-    async def _ask_index(self, message: OwnerOfIndex) -> Body:
-        try:
-            return await self.ref("index").ask(message, OWNER_S)
-        except PeerRestarted:  # as it does to be built anew; asked twice, it does the same
-            return await self.ref("index").ask(message, OWNER_S)
 
     async def on_up(self, name: str) -> None:
         if name == "text":

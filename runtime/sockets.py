@@ -27,7 +27,10 @@ Rejected: `zmq.asyncio` (asyncio only, and an eighth of the message rate), zmq-a
 what is cancelled), threads with blocking sockets (a hand-over per message).
 
 A DEALER here is dialled for one incarnation of its peer and never reconnects: what was queued
-for a dead process must not reach its successor.
+for a dead process must not reach its successor.  ZeroMQ has a word for that, an interval of -1,
+but then it takes the line away as soon as the peer hangs up, and with it what the peer had said
+and nobody had received yet (4.3.5; a look at `EVENTS` is enough).  An interval longer than any
+line lives keeps both promises.
 """
 
 import contextlib
@@ -47,6 +50,8 @@ from runtime.loop import MOST, Reader
 HIGH_WATER_MARK = 4096
 MAX_MESSAGE_BYTES = 2 << 20
 LINGER_MS = 200
+#: milliseconds, about: no line of ours outlives its peer by a day
+NEVER_MS = 86_400_000
 
 _DONTWAIT = int(zmq.DONTWAIT)
 _MORE = int(zmq.DONTWAIT | zmq.SNDMORE)
@@ -202,7 +207,7 @@ class Context:
         dealer = self._context.socket(zmq.DEALER)
         socket = Socket(dealer, name, on_message)
         dealer.setsockopt(zmq.ROUTING_ID, identity)
-        dealer.setsockopt(zmq.RECONNECT_IVL, -1)
+        dealer.setsockopt(zmq.RECONNECT_IVL, NEVER_MS)
         dealer.connect(endpoint)
         return socket
 

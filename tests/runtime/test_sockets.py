@@ -6,6 +6,7 @@ import tempfile
 import anyio
 import anyio.lowlevel
 import pytest
+import zmq
 
 from runtime.errors import Busy, PeerAway
 from runtime.loop import MOST
@@ -69,6 +70,30 @@ async def test_a_retired_socket_says_nothing_more():
         dealer.retire()
         with pytest.raises(PeerAway):
             dealer.send(b"", b"h", b"b")
+
+
+async def test_last_words_are_heard_by_who_was_busy_when_they_were_said():
+    theirs, ours, near, far = Context(), Context(), End(), End()
+    with tempfile.TemporaryDirectory(prefix="obs") as folder:
+        router = theirs.bind(f"ipc://{folder}/x.ipc", "router", near.take)
+        dealer = ours.dial(f"ipc://{folder}/x.ipc", b"me", "dealer", far.take)
+        monitor = dealer._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(router.pump)
+            dealer.send(b"", b"h", b"question")
+            await near.wait(1)
+            router.send(b"me", b"h", b"answer")
+            tasks.cancel_scope.cancel()
+        theirs.term()
+        assert monitor.poll(10_000)  # it has hung up, and nobody has looked since
+        dealer._socket.disable_monitor()
+        monitor.close()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(dealer.pump)
+            await far.wait(1)
+            assert far.received == [(b"", b"h", b"answer")]
+            tasks.cancel_scope.cancel()
+        ours.term()
 
 
 def flood(dealer, count):

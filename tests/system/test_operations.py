@@ -154,7 +154,8 @@ def test_a_running_library_is_mended_while_it_answers(photos, data):
             "index": 1,
             "leftovers": 1,
         }
-        command("check", "--repair", "--data", data)
+        mended = command("check", "--repair", "--data", data)
+        assert mended.returncode == 0, mended.stderr
         library.wait_indexed()
         wait_until(lambda: command("check", "--data", data).returncode == 0)
         status = library.status()["catalog"]

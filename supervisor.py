@@ -35,19 +35,8 @@ import typer
 
 from actors import console
 from actors.cli import bars
-from actors.cli.check import check as check_library
+from actors.cli.commands import Commands
 from actors.cli.common import EXIT_GAVE_UP, EXIT_TRY_AGAIN, DataOption, JsonOption, fail, folder
-from actors.cli.dead_letters import dead_letters
-from actors.cli.describe import describe
-from actors.cli.doctor import doctor
-from actors.cli.forget import forget
-from actors.cli.logs import logs
-from actors.cli.models import models
-from actors.cli.pause import pause, resume
-from actors.cli.search import search
-from actors.cli.selftest import selftest
-from actors.cli.status import status
-from actors.cli.stop import stop
 from actors.client import Client, NotRunning, Run
 from actors.console import Console, event_record
 from actors.library.paths import printable
@@ -74,7 +63,7 @@ from config.loading import load
 from config.settings import Model, Settings
 from models.errors import ModelsError, PackNotFound
 from models.pack import Pack, find_pack, verify
-from models.session import check_one_runtime
+from models.packages import check_one_runtime
 from runtime import log, rundir
 from runtime.errors import AlreadyRunning, RunDirUnsafe, RuntimeFault
 from runtime.exits import ExitClass
@@ -601,6 +590,7 @@ def _other_wish(settings: Settings, pack: Pack) -> str:
 # ── command line ────────────────────────────────────────────────────────────────────────────
 
 app = typer.Typer(
+    cls=Commands,
     add_completion=False,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
@@ -635,6 +625,7 @@ def run(
     ] = None,
 ) -> None:
     """Run the system on a folder of photos."""
+    prelude.end()  # the command, if one was named, is imported by now
     if context.invoked_subcommand is not None:
         return
     try:
@@ -669,21 +660,5 @@ def run(
     raise typer.Exit(code)
 
 
-app.command()(search)
-app.command()(status)
-app.command()(logs)
-app.add_typer(dead_letters, name="dead-letters")
-app.command()(pause)
-app.command()(resume)
-app.command()(stop)
-app.command("check")(check_library)
-app.command()(describe)
-app.command()(forget)
-app.command()(selftest)
-app.add_typer(models, name="models")
-app.command()(doctor)
-
-
 if __name__ == "__main__":
-    prelude.end()
     app()

@@ -2,9 +2,7 @@
 
 Four habits of onnxruntime decide its shape:
 
-- The packages `onnxruntime`, `onnxruntime-gpu` and their kin own the same folder.  With two of
-  them installed the last one wins and the other's providers are gone without a word, so we look
-  before we import, and refuse.
+- Two of its packages overwrite each other, so `packages` looks before we import.
 - `get_available_providers()` lists what was compiled in, not what works.  Without a driver a CUDA
   session logs an error and silently computes on the CPU.  So `devices` runs a small product on
   each GPU, and `Session.open` looks at what it got.  There is no fall-back here: whoever wants
@@ -29,7 +27,6 @@ and saves a second.
 
 import contextlib
 import functools
-import importlib.metadata
 import io
 import os
 import re
@@ -50,20 +47,10 @@ from models.errors import (
     NoRuntime,
     OutOfMemory,
     RanTooLong,
-    TwoRuntimes,
 )
+from models.packages import check_one_runtime
 
 Array = NDArray[Any]
-
-#: Distributions that install into the folder `onnxruntime`.
-PACKAGES = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-openvino",
-    "onnxruntime-directml",
-    "onnxruntime-migraphx",
-    "onnxruntime-rocm",
-)
 
 CUDA = "CUDAExecutionProvider"
 
@@ -154,24 +141,6 @@ def runtime() -> Runtime:
 def background_threads() -> int:
     """All the processors this process may use but one, which stays for the user."""
     return max(1, len(os.sched_getaffinity(0)) - 1)
-
-
-def check_one_runtime(path: Sequence[str] | None = None) -> None:
-    """Refuse an installation in which packages have overwritten each other.
-
-    Looks through *path* (default: `sys.path`) for metadata only; nothing is imported.
-
-    Raises:
-        TwoRuntimes: more than one is installed.
-    """
-    where: dict[str, Any] = {} if path is None else {"path": list(path)}
-    installed = [
-        package
-        for package in PACKAGES
-        if next(iter(importlib.metadata.distributions(name=package, **where)), None)
-    ]
-    if len(installed) > 1:
-        raise TwoRuntimes(installed)
 
 
 def devices() -> tuple[Device, ...]:

@@ -23,7 +23,9 @@ from actors.messages import (
 )
 
 dead_letters = typer.Typer(
-    no_args_is_help=True, help="Photos that were given up: list them, try again, or drop them."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Photos that were given up: list them, try again, or drop them.",
 )
 
 IdsArgument = Annotated[list[int] | None, typer.Argument(help="Numbers, as `list` shows them.")]

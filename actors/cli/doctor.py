@@ -36,7 +36,8 @@ from config.settings import Settings
 from models.errors import ModelsError
 from models.inspection import driver, packs, versions
 from models.pack import BUILT_IN, find_pack
-from models.session import CUDA, PACKAGES, check_one_runtime, devices, runtime
+from models.packages import PACKAGES, check_one_runtime
+from models.session import CUDA, devices, runtime
 
 State = Literal["ok", "note", "wrong"]
 

@@ -72,7 +72,9 @@ from runtime import rundir
 from runtime.errors import AlreadyRunning
 
 models = typer.Typer(
-    no_args_is_help=True, help="Model packs: list, pull, import, verify, remove, use."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Model packs: list, pull, import, verify, remove, use.",
 )
 
 NameArgument = Annotated[str, typer.Argument(help="Its name, as `list` shows it.")]

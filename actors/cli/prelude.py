@@ -1,9 +1,10 @@
-"""What must hold before the command line's own imports, which take a second or more.
+"""What must hold before the command line's own imports, and those of the command.
 
-Ctrl-C in that second is no bug of ours to be told with a traceback, and on a machine that we do
-not run on an import may be what fails first.  So this imports next to nothing.
+Ctrl-C in the second that they may take is no bug of ours to be told with a traceback, and on a
+machine that we do not run on an import may be what fails first.  So this imports next to nothing.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -17,7 +18,8 @@ _EX_CONFIG = 78
 
 def begin() -> None:
     """Before the imports: nothing is begun yet, so Ctrl-C simply ends it."""
-    signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    signal.signal(signal.SIGINT, _leave)
+    gc.disable()  # what imports make stays; to look through it again and again takes a tenth
     try:
         check_platform()
     except PlatformUnsupported as error:
@@ -26,5 +28,12 @@ def begin() -> None:
 
 
 def end() -> None:
-    """After the imports: Ctrl-C is an exception again, that leaves everything in order."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """After them: Ctrl-C is an exception again, that leaves everything in order."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        gc.freeze()
+        gc.enable()
+
+
+def _leave(*_: object) -> None:
+    os._exit(_INTERRUPTED)

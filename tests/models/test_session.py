@@ -21,7 +21,8 @@ from models.errors import (
     RanTooLong,
     TwoRuntimes,
 )
-from models.session import CUDA, Session, check_one_runtime, devices, plan, runtime
+from models.packages import check_one_runtime
+from models.session import CUDA, Session, devices, plan, runtime
 
 buckets = st.lists(st.integers(1, 64), min_size=1, max_size=5, unique=True).map(sorted)
 

@@ -21,7 +21,7 @@ run: $(STAMP) $(SAMPLE)/photos/captions.jsonl
 	$(BIN)/python -m supervisor --profile P1 --originals $(SAMPLE)/photos --data $(SAMPLE)/data
 
 test: check
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST)
 
 # What a few seconds stand for in `make test`, at its full length.
 SOAKED := tests/runtime/test_kill_loop.py tests/runtime/test_leftovers.py \

@@ -13,6 +13,16 @@ hypothesis.settings.load_profile("patient")
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first, so that nobody waits for one of them alone at the end.
+
+    Those of the system keep the processors busy and those of the runtime mostly wait, so the two
+    take turns, by their names.
+    """
+    slow = {"system", "runtime"}
+    items.sort(key=lambda item: item.path.name if item.path.parent.name in slow else "~")
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """The real photos beside the checkout; promised where REQUIRE_CORPUS=1."""

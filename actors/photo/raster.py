@@ -28,7 +28,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -134,6 +134,7 @@ def read_picture(
     data: bytes,
     *,
     side: int,
+    least: int | None = None,
     limits: Limits,
     with_pixels: bool = True,
     turn: int | None = None,
@@ -147,6 +148,7 @@ def read_picture(
         container: any of `LABELS` but "raw".
         data: the whole file.
         side: the long side of the picture that is returned.
+        least: one that will do where the file gives it for less work; *side* unless given.
         limits: what it may cost.
         with_pixels: whether the picture is wanted, or only what the file says about it.
         turn: the orientation to apply, where the caller knows better than the file.
@@ -154,8 +156,9 @@ def read_picture(
     Raises:
         BadPhoto: it cannot be decoded, or not within the limits.
     """
+    read = partial(_read, container, data, side=side, least=least or side, limits=limits, turn=turn)
     try:
-        return _read(container, data, side=side, limits=limits, with_pixels=with_pixels, turn=turn)
+        return read(with_pixels=with_pixels)
     except (BadPhoto, MemoryError):
         raise
     except Exception as error:
@@ -166,7 +169,7 @@ def read_picture(
         strict = error.with_traceback(None)
     try:
         with _leniency():
-            return _read(container, data, side=side, limits=limits, turn=turn, damaged=True)
+            return read(damaged=True)
     except (BadPhoto, MemoryError):
         raise
     except _TooLittleLeft as little:
@@ -184,6 +187,7 @@ def _read(
     data: bytes,
     *,
     side: int,
+    least: int,
     limits: Limits,
     with_pixels: bool = True,
     turn: int | None = None,
@@ -192,7 +196,7 @@ def _read(
     image = _open(container, data, limits)
     size = image.size
     if with_pixels:
-        image.draft("RGB", pixels.fitting_size(size, side))
+        image.draft("RGB", pixels.fitting_size(size, least))
         _check_memory(container, image, limits)
         image.load()
         if container != "jpeg":

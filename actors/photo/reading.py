@@ -18,7 +18,7 @@ from actors.photo.limits import DEFAULT_LIMITS, Limits
 from actors.photo.original import Original, read_original
 from actors.photo.raster import BLOCKS_AFTER_PIXELS, LABELS, Picture, pillow_alone, read_picture
 from actors.photo.sensor import read_raw
-from actors.photo.spool import SIDE, write_spool
+from actors.photo.spool import LEAST, SIDE, write_spool
 from actors.photo.thumbnails import LARGE, find_pair, write_pair
 
 
@@ -62,10 +62,10 @@ def decode_photo(
     pair = find_pair(derived, original.digest)
     spooling = spool == "lost" or (spool == "new" and pair is None)
     with_pixels = pair is None or spooling or original.container in BLOCKS_AFTER_PIXELS
-    side = SIDE if spooling else LARGE
+    side, least = (SIDE, LEAST) if spooling else (LARGE, LARGE)
     try:
         with pillow_alone(limits):
-            picture = _decode(original, limits, side=side, with_pixels=with_pixels)
+            picture = _decode(original, limits, side, least, with_pixels=with_pixels)
     except Unread:
         raise
     except MemoryError as error:
@@ -85,11 +85,18 @@ def decode_photo(
     return Photo(original.digest, _facts(original.container, picture), pair.small, pair.large)
 
 
-def _decode(original: Original, limits: Limits, *, side: int, with_pixels: bool) -> Picture:
+def _decode(
+    original: Original, limits: Limits, side: int, least: int, *, with_pixels: bool
+) -> Picture:
     if original.container == "raw":
         return read_raw(original.data, side=side, limits=limits, with_pixels=with_pixels)
     return read_picture(
-        original.container, original.data, side=side, limits=limits, with_pixels=with_pixels
+        original.container,
+        original.data,
+        side=side,
+        least=least,
+        limits=limits,
+        with_pixels=with_pixels,
     )
 
 

@@ -16,11 +16,11 @@ from tests.captioner import BRIGHT, NAME, SENTENCE, teller
 
 pytestmark = pytest.mark.timeout(300)
 
-SETTINGS = f"""
+SETTINGS = """
 [captions]
-pack = "{NAME}"
+pack = "{pack}"
 deadline = 2.0
-idle = 0.5
+idle = {idle}
 
 [runtime]
 restarts = 50
@@ -33,10 +33,10 @@ PHOTOS = 13
 BATCH = 4
 
 
-def prepared(data, *, mib=0):
+def prepared(data, *, mib=0, idle=60.0):
     (data / "packs").mkdir(parents=True)
     teller(data / "packs", mib=mib)
-    (data / "obscura.toml").write_text(SETTINGS)
+    (data / "obscura.toml").write_text(SETTINGS.format(pack=NAME, idle=idle))
     return data
 
 
@@ -185,7 +185,7 @@ def described_and_at_rest(library, photos, numbers):
 
 
 def test_the_memory_of_the_model_goes_back_when_nothing_is_to_be_described(tmp_path):
-    data, photos = prepared(tmp_path / "data", mib=HEAVY_MIB), tmp_path / "photos"
+    data, photos = prepared(tmp_path / "data", mib=HEAVY_MIB, idle=0.5), tmp_path / "photos"
     photos.mkdir()
     with running(photos, data) as library:
         library.wait_indexed()

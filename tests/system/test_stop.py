@@ -42,12 +42,10 @@ def test_one_signal_stops_everything_in_order(photos, tmp_path):
         assert not (tmp_path / "data" / "run.json").exists()
 
 
-def test_c10_a_stop_under_load_takes_little_time_charges_nobody_and_loses_nothing(
-    drawings, tmp_path
-):
-    """300 pictures are under way, in every stage at once."""
+def test_c10_a_stop_under_load_takes_little_time_charges_nobody_and_loses_nothing(fewer, tmp_path):
+    """150 pictures are under way, in every stage at once."""
     data = tmp_path / "data"
-    with running(drawings, data) as library:
+    with running(fewer, data) as library:
         family = psutil.Process(library.process.pid).children(recursive=True)
         with BlockingClient.connect(data) as client:
             while not (catalog := client.status().catalog) or catalog.embeds < 20:
@@ -61,9 +59,9 @@ def test_c10_a_stop_under_load_takes_little_time_charges_nobody_and_loses_nothin
     assert rows(data, "SELECT count(*) FROM tasks WHERE suspect OR not_before_ns > 0") == [(0,)]
     decoded = "SELECT count(*) FROM tasks WHERE kind = 'decode' AND state = 'done'"
     [(before,)] = rows(data, decoded)
-    assert 20 <= before < 300
-    summary = index_once(drawings, data)
-    assert (summary["indexed"], summary["dead"]) == (300, 0)
+    assert 20 <= before < 150
+    summary = index_once(fewer, data)
+    assert (summary["indexed"], summary["dead"]) == (150, 0)
     assert summary["decodes"] == summary["files"] - before, "what was committed is not done again"
 
 

@@ -161,6 +161,14 @@ def test_a_jpeg_is_drafted(scene, encoded, monkeypatch):
     assert (picture.width, picture.height, picture.image.size) == (4000, 3000, (900, 675))
 
 
+@pytest.mark.parametrize(
+    ("size", "found"), [((4032, 3024), (2016, 1512)), ((3900, 2925), (2048, 1536))]
+)
+def test_a_jpeg_whose_half_will_do_is_not_decoded_whole(size, found, scene, encoded):
+    picture = read("jpeg", encoded(scene(*size)), side=2048, least=2000)
+    assert picture.image.size == found
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_a_jpeg_cut_in_its_second_half_is_shown_and_marked(options, scene, encoded):
     data = encoded(scene(800, 600), quality=95, **options)

@@ -377,12 +377,12 @@ def names_run_out(data, used):
     ],
 )
 def test_a_disk_that_fills_up_stops_the_system_and_loses_nothing(
-    fewer, undisturbed, tmp_path, fill, said
+    drawings, undisturbed, tmp_path, fill, said
 ):
     data = tmp_path / "disk"
     with disk(data, "size=4g,nr_inodes=100k"):
         run = subprocess.Popen(
-            [*SUPERVISOR, "--originals", fewer, "--data", data, "--once", "--json"],
+            [*SUPERVISOR, "--originals", drawings, "--data", data, "--once", "--json"],
             env=environment(),
             cwd=ROOT,
             stdout=subprocess.PIPE,
@@ -391,7 +391,7 @@ def test_a_disk_that_fills_up_stops_the_system_and_loses_nothing(
         )
         wait_for((data / "run.json").exists)
         with BlockingClient.connect(data) as client:
-            wait_for(lambda: (c := client.status().catalog) and c.decodes >= 30)
+            wait_for(lambda: (c := client.status().catalog) and c.decodes >= 40)
         used = shutil.disk_usage(data).used
         fill(data, used)
         output, errors = run.communicate(timeout=120)
@@ -400,7 +400,7 @@ def test_a_disk_that_fills_up_stops_the_system_and_loses_nothing(
         assert said.partition("{left}")[0] in errors
         assert states_of(data)["ready"] > 0, "it was over before the disk was full"
         remount(data, "size=4g,nr_inodes=100k")
-        summary = index_once(fewer, data)
+        summary = index_once(drawings, data)
         assert summary["dead"] == 0
         assert (contents(data), searchable(data)) == undisturbed
 
@@ -411,9 +411,9 @@ def states_of(data):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(fewer, tmp_path_factory):
+def undisturbed(drawings, tmp_path_factory):
     data = tmp_path_factory.mktemp("undisturbed") / "data"
-    index_once(fewer, data)
+    index_once(drawings, data)
     return contents(data), searchable(data)
 
 

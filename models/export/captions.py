@@ -1,8 +1,5 @@
 """A captioner of torch as a pack, once it writes what torch writes.
 
-As `clip` does it: laid out as a folder that somebody might have published, imported like any other,
-compared, and only then moved to its place.
-
 Compared are a few pictures.  In float32 every caption has to be torch's `generate` to the id, and
 the logits of the first word, and of the one after a whole caption handed in at once, no further off
 than `CLOSE`.  In fewer bits the ids may differ where two words are as likely, so that only the
@@ -11,8 +8,6 @@ well: a model that says the same of everything agrees with anything.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +19,7 @@ from transformers.utils import logging
 
 from models.captions.captioner import Captioner, Written
 from models.errors import ModelBroken
-from models.importing import import_pack
+from models.export.proved import proved_pack
 from models.pack import Caption, Pack, Precision
 from models.session import Session
 from models.tower import sample_picture
@@ -79,21 +74,20 @@ def make_pack(
         ModelBroken: the graphs differ from torch, or the vocabulary does not fit.
         PackBroken: as `import_pack`.
     """
-    into.mkdir(parents=True, exist_ok=True)
-    # A name that the next import removes, should this process be killed.
-    left = f".{os.getpid()}.partial"
-    with tempfile.TemporaryDirectory(dir=into, prefix=".export-", suffix=left) as scratch:
-        folder, packs = Path(scratch, name), Path(scratch, "packs")
-        folder.mkdir()
+
+    def write(folder: Path) -> None:
         original.write(folder, precision)
         kept = "tokenizer.json" if vocabulary.suffix == ".json" else "vocab.txt"
         (folder / kept).write_bytes(vocabulary.read_bytes())
-        pack = import_pack(
-            folder, packs, name, precision=precision, licence=licence, summary=summary
-        )
+
+    def prove(pack: Pack) -> Parity:
         found = parity(original, pack)
         _refuse(pack, found, precision)
-        return import_pack(pack.directory, into, name), found
+        return found
+
+    return proved_pack(
+        write, prove, into, name, precision=precision, licence=licence, summary=summary
+    )
 
 
 def pictures(n: int, size: int) -> list[NDArray[np.uint8]]:

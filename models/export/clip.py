@@ -15,7 +15,6 @@ Rejected: optimum's own task for CLIP, one graph that wants a text beside each p
 """
 
 import json
-import os
 import shutil
 import tempfile
 import warnings
@@ -43,8 +42,8 @@ from models.clip import ImageTower, TextTower
 from models.configs import CLIP_MEAN, CLIP_STD, SUFFIXES
 from models.errors import ModelBroken
 from models.export.precision import reduce
+from models.export.proved import proved_pack
 from models.export.vocabulary import write_tokenizer
-from models.importing import import_pack
 from models.pack import MANIFEST, Manifest, Pack, Precision, load_pack, to_toml
 from models.tokenizer import Tokenizer
 from models.tower import sample_picture, unit
@@ -232,17 +231,16 @@ def make_pack(
         ModelBroken: the graphs differ from torch, or the vocabulary does not fit.
         PackBroken: as `import_pack`.
     """
-    into.mkdir(parents=True, exist_ok=True)
-    # A name that the next import removes, should this process be killed.
-    left = f".{os.getpid()}.partial"
-    with tempfile.TemporaryDirectory(dir=into, prefix=".export-", suffix=left) as scratch:
-        folder, packs = Path(scratch, name), Path(scratch, "packs")
-        write_folder(model, vocabulary, folder, precision)
-        pack = import_pack(
-            folder, packs, name, precision=precision, licence=licence, summary=summary
-        )
-        _note(pack, *parity(model, pack), precision)
-        return import_pack(pack.directory, into, name)
+    pack, _ = proved_pack(
+        lambda folder: write_folder(model, vocabulary, folder, precision),
+        lambda pack: _note(pack, *parity(model, pack), precision),
+        into,
+        name,
+        precision=precision,
+        licence=licence,
+        summary=summary,
+    )
+    return pack
 
 
 def parity(model: CLIPModel, pack: Pack) -> tuple[float, float]:
